@@ -1,0 +1,1 @@
+"""Simulations that make fields where no file is at hand."""
