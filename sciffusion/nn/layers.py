@@ -1,0 +1,287 @@
+"""Layers of 1, 2 and 3 grid axes with a boundary per axis.
+
+Every layer commutes with rolls along periodic axes (by its own stride), since the grid has no border there: a
+convolution sees ``x`` continued by its boundary rule,
+
+    periodic  c d | a b c d | a b      reflect  c b | a b c d | c b      zero  0 0 | a b c d | 0 0
+
+Between the layers the fields have the run-time layout: ``(batch, channel, *lead, *grid)`` with the channels innermost
+in memory. ``lead`` holds one axis of length 1 for a 1D field, whose convolutions run as 2D ones of a single row (twice
+to four times faster than 1D convolutions on a CPU). Parameters are stored as ``(out, in, *kernel)`` without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BOUNDARIES = ("periodic", "reflect", "zero")
+
+# The only place where the number of dimensions is a number: the convolution that serves it, and that one's own number
+# of axes.
+CONV = {1: (F.conv2d, 2), 2: (F.conv2d, 2), 3: (F.conv3d, 3)}
+
+# Below 32 channels a group, the normalization of channels-last tensors is many times slower than the convolution.
+GROUP_CHANNELS = 32
+
+
+def as_boundary(boundary: str | Sequence[str], ndim: int) -> tuple[str, ...]:
+    """Give the boundary of every axis.
+
+    Parameters
+    ----------
+    boundary
+        "periodic", "reflect" or "zero" for all axes, or one of them per axis.
+    ndim
+        Number of grid axes.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or the number of names is not ``ndim``.
+
+    Examples
+    --------
+    >>> as_boundary("zero", 2)
+    ('zero', 'zero')
+    """
+    names = (boundary,) * ndim if isinstance(boundary, str) else tuple(boundary)
+    if len(names) != ndim:
+        raise ValueError(f"boundary needs one name for each of the {ndim} axes, got {len(names)}: {names}")
+    for name in names:
+        if name not in BOUNDARIES:
+            raise ValueError(f"unknown boundary {name!r}: choose from {', '.join(BOUNDARIES)}")
+    return names
+
+
+def pad(x: Tensor, widths: Sequence[tuple[int, int]], boundary: Sequence[str]) -> Tensor:
+    """Continue the last axes of ``x`` by their boundary rules.
+
+    Parameters
+    ----------
+    x
+        Tensor whose last ``len(boundary)`` axes are the grid.
+    widths
+        Pixels to add before and after every grid axis. At most the length of a periodic axis, and less than the
+        length of a reflected one.
+    boundary
+        Rule of every grid axis.
+
+    Returns
+    -------
+    Tensor
+        The continued field, in the memory layout of ``x``.
+
+    Examples
+    --------
+    >>> pad(torch.arange(4.0), [(2, 2)], ["reflect"])
+    tensor([2., 1., 0., 1., 2., 3., 2., 1.])
+    """
+    for axis, (before, after), rule in zip(range(-len(boundary), 0), widths, boundary):
+        if before or after:
+            x = _pad_axis(x, axis, before, after, rule)
+    return x
+
+
+def _pad_axis(x: Tensor, axis: int, before: int, after: int, rule: str) -> Tensor:
+    n = x.shape[axis]
+    if rule == "periodic":
+        low, high = x.narrow(axis, n - before, before), x.narrow(axis, 0, after)
+    elif rule == "reflect":
+        low = x.narrow(axis, 1, before).flip(axis)
+        high = x.narrow(axis, n - 1 - after, after).flip(axis)
+    else:
+        edge = x.narrow(axis, 0, 1)
+        low = torch.zeros_like(edge).repeat_interleave(before, axis)
+        high = torch.zeros_like(edge).repeat_interleave(after, axis)
+    return torch.cat([low, x, high], axis)
+
+
+def fold(x: Tensor, patch: int) -> Tensor:
+    """Bring a field into the run-time layout, patches of the grid folded into channels.
+
+    Parameters
+    ----------
+    x
+        Field of shape (batch, channel, *grid).
+    patch
+        Side of a patch [pixels]; it divides every length of the grid.
+
+    Returns
+    -------
+    Tensor
+        Shape (batch, channel * patch**ndim, *lead, *(grid / patch)), channels innermost in memory.
+    """
+    batch, channels, *grid = x.shape
+    ndim = len(grid)
+    lead = CONV[ndim][1] - ndim
+    x = x.reshape(batch, channels, *(size for n in grid for size in (n // patch, patch)))
+    coarse, inside = range(2, 2 + 2 * ndim, 2), range(3, 3 + 2 * ndim, 2)
+    x = x.permute(0, *coarse, 1, *inside)
+    x = x.reshape(batch, *(1,) * lead, *(n // patch for n in grid), channels * patch**ndim)
+    return x.contiguous().movedim(-1, 1)
+
+
+def unfold(x: Tensor, patch: int, ndim: int) -> Tensor:
+    """Bring a field of ``ndim`` axes back from the run-time layout: the inverse of :func:`fold`."""
+    batch, folded = x.shape[:2]
+    coarse = x.shape[-ndim:]
+    x = x.movedim(1, -1).reshape(batch, *coarse, folded // patch**ndim, *(patch,) * ndim)
+    axes = (axis for i in range(ndim) for axis in (1 + i, 2 + ndim + i))
+    x = x.permute(0, 1 + ndim, *axes)
+    return x.reshape(batch, folded // patch**ndim, *(n * patch for n in coarse))
+
+
+class Conv(nn.Module):
+    """Convolution of a field in the run-time layout, continued by its boundary rules.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Numbers of channels.
+    boundary
+        Rule of every grid axis; its length is the number of grid axes.
+    kernel
+        Odd side of the kernel [pixels].
+    zero
+        Start from zero weights, so that the layer adds nothing at first.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        boundary: tuple[str, ...],
+        kernel: int = 3,
+        zero: bool = False,
+    ) -> None:
+        super().__init__()
+        ndim = len(boundary)
+        self.function, axes = CONV[ndim]
+        self.lead = axes - ndim
+        self.boundary, self.kernel = boundary, kernel
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *(kernel,) * ndim))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        if zero:
+            nn.init.zeros_(self.weight)
+        else:
+            nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve (batch, in_channels, *lead, *grid) to (batch, out_channels, *lead, *grid)."""
+        half = self.kernel // 2
+        # The convolution itself continues an axis by zeros at no cost; the other rules need a copy.
+        built_in = tuple(half if rule == "zero" else 0 for rule in self.boundary)
+        x = pad(x, [(half - own, half - own) for own in built_in], self.boundary)
+        return self.function(
+            x, _with_lead(self.weight, self.lead), self.bias, padding=(0,) * self.lead + built_in
+        )
+
+
+class Downsample(nn.Module):
+    """Halve every grid axis: a convolution of patches of 2 pixels a side, which no boundary touches."""
+
+    def __init__(self, in_channels: int, out_channels: int, ndim: int) -> None:
+        super().__init__()
+        self.function, axes = CONV[ndim]
+        self.lead = axes - ndim
+        self.step = (1,) * self.lead + (2,) * ndim
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *(2,) * ndim))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, in_channels, *lead, *grid) to (batch, out_channels, *lead, *(grid / 2))."""
+        return self.function(x, _with_lead(self.weight, self.lead), self.bias, stride=self.step)
+
+
+class Upsample(nn.Module):
+    """Double every grid axis: mix the channels where pixels are few, then repeat every pixel."""
+
+    def __init__(self, in_channels: int, out_channels: int, boundary: tuple[str, ...]) -> None:
+        super().__init__()
+        self.mix = Conv(in_channels, out_channels, boundary, kernel=1)
+        self.scale = (1.0,) * self.mix.lead + (2.0,) * len(boundary)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, in_channels, *lead, *grid) to (batch, out_channels, *lead, *(2 grid))."""
+        return F.interpolate(self.mix(x), scale_factor=self.scale, mode="nearest")
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a short cut, modulated by the embedding (FiLM: Perez et al. 2018, Equation 1).
+
+    ``x + conv(silu((1 + scale) norm(conv(silu(norm(x)))) + shift))`` with scale and shift linear in the embedding. The
+    last convolution starts from zero, so that the block starts as its short cut.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        boundary: tuple[str, ...],
+        embed_channels: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = group_norm(in_channels), group_norm(out_channels)
+        self.conv1 = Conv(in_channels, out_channels, boundary)
+        self.conv2 = Conv(out_channels, out_channels, boundary, zero=True)
+        self.film = nn.Linear(embed_channels, 2 * out_channels)
+        self.dropout = nn.Dropout(dropout)
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else Conv(in_channels, out_channels, boundary, kernel=1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Map (batch, in_channels, *lead, *grid) and (batch, embed_channels) to (batch, out_channels, *lead, *grid)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.film(embedding).to(h.dtype).unflatten(1, (-1, *(1,) * (x.ndim - 2))).chunk(2, 1)
+        h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        return self.shortcut(x) + self.conv2(self.dropout(h))
+
+
+class Attention(nn.Module):
+    """Self-attention among all pixels, with no notion of their positions (Vaswani et al. 2017, Equation 1).
+
+    It therefore commutes with every rearrangement of the grid, rolls included.
+    """
+
+    def __init__(self, channels: int, boundary: tuple[str, ...], head_channels: int) -> None:
+        super().__init__()
+        self.heads = _heads(channels, head_channels)
+        self.norm = group_norm(channels)
+        self.qkv = Conv(channels, 3 * channels, boundary, kernel=1)
+        self.out = Conv(channels, channels, boundary, kernel=1, zero=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, *lead, *grid) to the same shape."""
+        tokens = self.qkv(self.norm(x)).movedim(1, -1).flatten(1, -2)
+        q, k, v = tokens.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
+        return x + self.out(mixed.unflatten(1, x.shape[2:]).movedim(-1, 1))
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Normalize groups of at least 32 channels, as many groups as divide them evenly."""
+    groups = max(1, channels // GROUP_CHANNELS)
+    while channels % groups:
+        groups -= 1
+    return nn.GroupNorm(groups, channels)
+
+
+def _heads(channels: int, head_channels: int) -> int:
+    """The fewest heads that divide the channels and hold at most ``head_channels`` each."""
+    return next(
+        heads
+        for heads in range(1, channels + 1)
+        if channels % heads == 0 and channels // heads <= head_channels
+    )
+
+
+def _with_lead(weight: Tensor, lead: int) -> Tensor:
+    """Give a kernel the axes of length 1 that the run-time layout has before the grid."""
+    return weight.reshape(*weight.shape[:2], *(1,) * lead, *weight.shape[2:])
