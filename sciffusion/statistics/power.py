@@ -1,0 +1,172 @@
+r"""The power spectrum of fields in any number of dimensions.
+
+With :math:`\delta_k = \int \delta(x)\, e^{-ikx}\, d^n x`, approximated by the cell volume times the discrete transform,
+
+.. math:: P(k) = \langle |\delta_k|^2 \rangle / V, \qquad n = 1, 2, 3, \dots
+
+so that white noise of variance :math:`s^2` on cells of volume :math:`c` has :math:`P = s^2 c` whatever its mean. The average
+runs over shells of half-integer edges in units of the fundamental frequency :math:`k_f = 2\pi / L` (L the longest side), shell
+:math:`i` holding :math:`i - 1/2 < k / k_f < i + 1/2`. Of the two modes k and -k of a real field one is independent, and these
+are counted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+import scipy.sparse
+import xarray as xr
+
+from sciffusion.statistics.grid import Grid, batches, grid_dims, name_of
+from sciffusion.units import k_unit, power_unit
+
+__all__ = ["coherence", "power_errors", "power_spectrum", "transfer"]
+
+
+def power_spectrum(
+    field: xr.DataArray, other: xr.DataArray | None = None, *, beyond_nyquist: bool = False
+) -> xr.DataArray:
+    r"""Return the power spectrum of every sample, or the cross spectrum of every pair of samples.
+
+    The mean of each sample is taken out. Every axis is treated as periodic: an open axis is not apodized, and the step between
+    its two ends adds power that falls as :math:`k^{-2}` in one dimension.
+
+    Parameters
+    ----------
+    field : DataArray ([sample, channel,] *grid)
+        Real values; every grid dim has an evenly spaced coordinate. Lengths and spacings may differ between the axes. Lazy
+        fields are read a few samples at a time.
+    other : DataArray, optional
+        A second field on the same grid, with as many samples; the cross spectrum is the real part of :math:`\langle a b^* \rangle / V`.
+    beyond_nyquist : bool
+        Keep the shells past the smallest Nyquist frequency of the axes, out to the corner of the Fourier grid. They are not
+        whole. The default is to keep whole shells only.
+
+    Returns
+    -------
+    DataArray ([sample, channel,] k)
+        Power, ``attrs["units"]`` = field units² × coordinate units^ndim. Coordinates: ``k``, the mean wavenumber of the modes
+        of a shell [rad per unit of the coordinate], ``modes``, the number of independent ones, and those of `field` along
+        ``sample`` and ``channel``. (A mode of the Nyquist plane that is its own conjugate counts one half.)
+
+    Raises
+    ------
+    ValueError
+        If a coordinate is missing or unevenly spaced, a value is not finite (the sample is named), the grid is too small for
+        one whole shell, or `other` lies on another grid.
+
+    Examples
+    --------
+    White noise of variance 4 on cells of area 0.25 has P = 1:
+
+    >>> import numpy as np, xarray as xr
+    >>> x = xr.DataArray((np.arange(32) + 0.5) * 0.5, dims="x", attrs={"units": "Mpc/h"})
+    >>> values = np.random.default_rng(0).normal(3.0, 2.0, (200, 32, 32))
+    >>> noise = xr.DataArray(values, dims=("sample", "y", "x"), coords={"y": ("y", x.values, x.attrs), "x": x})
+    >>> power = power_spectrum(noise)
+    >>> power.dims, power.attrs["units"], power.k.attrs["units"]
+    (('sample', 'k'), '(Mpc/h)^2', 'h/Mpc')
+    >>> round(float(power.mean()), 2)
+    1.0
+    """
+    if "sample" not in field.dims:
+        partner = None if other is None else other.expand_dims("sample")
+        return power_spectrum(field.expand_dims("sample"), partner, beyond_nyquist=beyond_nyquist).isel(
+            sample=0
+        )
+    grid = Grid.of(field)
+    shells = _Shells(grid, beyond_nyquist)
+    if not len(shells.k):
+        raise ValueError(
+            f"the grid of {name_of(field)}, {grid.sizes} pixels, holds no whole shell of modes; at least 3 pixels an axis are needed"
+        )
+    dims = tuple(dim for dim in ("channel", *grid.dims) if dim in field.dims)
+    if other is None:
+        parts = [_power(values, values, shells) for values in batches(field, dims)]
+    else:
+        _same_grid(field, other, grid)
+        parts = [_power(a, b, shells) for a, b in zip(batches(field, dims), batches(other, dims))]
+    return _labelled(np.concatenate(parts), field, other, grid, shells)
+
+
+class _Shells:
+    """The shells of a grid, and the averages over them, as a matrix that acts on the half plane of the real transform."""
+
+    def __init__(self, grid: Grid, beyond_nyquist: bool = False):
+        longest = max(grid.lengths)
+        fundamental = 2 * np.pi / longest
+        integers = [np.rint(np.fft.fftfreq(n, 1 / n)) for n in grid.sizes]
+        last = grid.sizes[-1]
+        integers[-1] = np.arange(last // 2 + 1.0)
+        scaled = np.meshgrid(
+            *(m * (longest / length) for m, length in zip(integers, grid.lengths)), indexing="ij", sparse=True
+        )
+        radius = np.sqrt(sum(np.square(axis) for axis in scaled)).ravel()
+        # the real transform leaves out the conjugates of all but the first and (for even sizes) the last plane
+        planes = np.full(last // 2 + 1, 1.0)
+        planes[0] = 0.5
+        if last % 2 == 0:
+            planes[-1] = 0.5
+        weights = np.broadcast_to(planes, (*grid.sizes[:-1], len(planes))).ravel()
+        whole = min(n / 2 * longest / length for n, length in zip(grid.sizes, grid.lengths)) - 0.5
+        outermost = radius.max() if beyond_nyquist else np.floor(whole + 1e-9)
+        shell = np.rint(radius).astype(np.int64)
+        inside = np.flatnonzero((shell >= 1) & (shell <= np.rint(outermost)))
+        occupied, row = np.unique(shell[inside], return_inverse=True)
+        self.modes = np.bincount(row, weights[inside], len(occupied))
+        share = weights[inside] / self.modes[row]
+        self.k = fundamental * np.bincount(row, share * radius[inside], len(occupied))
+        self.average = scipy.sparse.csr_array((share, (row, inside)), shape=(len(occupied), radius.size))
+        self.scale = grid.volume / np.prod([float(n) for n in grid.sizes]) ** 2
+        self.axes = tuple(range(-len(grid.sizes), 0))
+
+
+def _power(a: np.ndarray, b: np.ndarray, shells: _Shells) -> np.ndarray:
+    """Return the shell averages of Re(a b*) for arrays (sample, [channel,] *grid)."""
+    a_k = _transform(a, shells)
+    squared = a_k.real**2 + a_k.imag**2 if b is a else _real_product(a_k, _transform(b, shells))
+    leading = a.shape[: a.ndim - len(shells.axes)]
+    averages = shells.average @ squared.reshape(-1, shells.average.shape[1]).T
+    return shells.scale * averages.T.reshape(*leading, -1)
+
+
+def _transform(values: np.ndarray, shells: _Shells) -> np.ndarray:
+    centered = values - values.mean(axis=shells.axes, keepdims=True)
+    return np.asarray(scipy.fft.rfftn(centered, axes=shells.axes, overwrite_x=True))
+
+
+def _real_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a.real * b.real + a.imag * b.imag
+
+
+def _labelled(
+    power: np.ndarray, field: xr.DataArray, other: xr.DataArray | None, grid: Grid, shells: _Shells
+) -> xr.DataArray:
+    dims = tuple(dim for dim in ("sample", "channel") if dim in field.dims)
+    kept = {name: coord for name, coord in field.coords.items() if set(coord.dims) <= set(dims)}
+    k = xr.DataArray(shells.k, dims="k", attrs={"units": k_unit(grid.units), "long_name": "wavenumber"})
+    modes = xr.DataArray(
+        shells.modes, dims="k", attrs={"units": "", "long_name": "number of independent modes"}
+    )
+    units = str(field.attrs.get("units", ""))
+    other_units = None if other is None else str(other.attrs.get("units", ""))
+    attrs = {
+        "units": power_unit(units, grid.units, len(grid.dims), other_units),
+        "long_name": "power spectrum" if other is None else "cross spectrum",
+        "nyquist": grid.nyquist,
+    }
+    return xr.DataArray(
+        power, dims=(*dims, "k"), coords={**kept, "k": k, "modes": modes}, name="power", attrs=attrs
+    )
+
+
+def _same_grid(field: xr.DataArray, other: xr.DataArray, grid: Grid) -> None:
+    if dict(field.sizes) != dict(other.sizes):
+        raise ValueError(
+            f"the two fields have different sizes, {dict(field.sizes)} and {dict(other.sizes)}; a cross spectrum pairs their samples one to one"
+        )
+    second = Grid.of(other.transpose(*field.dims))
+    if second.units != grid.units or not np.allclose(second.spacings, grid.spacings, rtol=1e-4):
+        raise ValueError(
+            f"the two fields lie on different grids: spacing {grid.spacings} {grid.units!r} and {second.spacings} {second.units!r}"
+        )
