@@ -2,3 +2,33 @@
 
 These are readers of files, not torch DataLoaders: neither torch nor sciffusion is imported here.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from data_loaders.errors import DataError
+    from data_loaders.layout import main_variable
+    from data_loaders.registry import open_field, readers, write_field
+
+__all__ = ["DataError", "main_variable", "open_field", "readers", "write_field"]
+
+_HOME = {
+    "DataError": "data_loaders.errors",
+    "main_variable": "data_loaders.layout",
+    "open_field": "data_loaders.registry",
+    "readers": "data_loaders.registry",
+    "write_field": "data_loaders.registry",
+}
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

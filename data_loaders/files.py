@@ -1,0 +1,90 @@
+"""How a file is put in place: written beside its target and renamed, so that a reader sees all of it or none.
+
+Standard library alone: any part of the project may import this module.
+"""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def replacing(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; rename it to `path` when the block ends well.
+
+    After an error the temporary file is removed and an earlier `path` is left as it was. The temporary
+    name keeps the suffix, as some writers choose by it. Missing folders are created.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be made.
+    overwrite : bool
+        Replace an existing file.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write; the file does not exist yet, and the block has to make it.
+
+    Raises
+    ------
+    FileExistsError
+        `path` exists and `overwrite` is false: before the block starts, and again if the file
+        appeared while the block ran.
+    IsADirectoryError
+        `path` is a folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with replacing(target) as temporary:
+    ...     _ = temporary.write_text("whole or not at all")
+    >>> target.read_text()
+    'whole or not at all'
+    """
+    target = Path(path)
+    _refuse_existing(target, overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        _refuse_existing(target, overwrite)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _refuse_existing(target: Path, overwrite: bool) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder; give the name of a file")
+    if target.exists() and not overwrite:
+        raise FileExistsError(
+            f"{target} exists; give another name or replace it with --overwrite (overwrite=True)"
+        )
+
+
+def content_hash(path: str | os.PathLike) -> str:
+    """SHA-256 of the bytes of a file, as 64 hexadecimal digits; read in blocks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> empty = Path(tempfile.mkdtemp()) / "empty"
+    >>> _ = empty.write_bytes(b"")
+    >>> content_hash(empty)
+    'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

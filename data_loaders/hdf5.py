@@ -1,0 +1,162 @@
+"""HDF5: the labelled layout as NetCDF-4, and bare arrays.
+
+``packing="log10"`` stores a positive field as ``raw = round((log10(value) - add_offset) / scale_factor)`` in
+uint16, compressed: for a range of R decades the error is at most R / 131070 dex (4.6e-5 for six decades).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xarray as xr
+
+from data_loaders.errors import DataError
+from data_loaders.files import replacing
+from data_loaders.layout import FORMAT_VERSION, main_variable, migrate, tidy
+from data_loaders.lazy import HDF5Array, Powers, lazy_variable
+from data_loaders.registry import reader, writer
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+_CHUNK_BYTES = 1 << 16
+_LEVELS = 65535
+_JSON = "json:"
+
+
+def _root(path: Path, head: bytes) -> dict[str, Any]:
+    """Attributes of the root group; none if the file does not open (its reader says why)."""
+    if not head.startswith(MAGIC):
+        return {}
+    try:
+        with h5py.File(path, "r") as file:
+            return dict(file.attrs)
+    except OSError:
+        return {}
+
+
+@reader("hdf5", lambda path, head: "format_version" in _root(path, head), refines=("hdf5_array",))
+def read_layout(path: Path, dataset: str | None = None) -> xr.Dataset:
+    """HDF5 or NetCDF-4 in the labelled layout."""
+    try:
+        options = {"decode_times": False, "decode_timedelta": False, "cache": False}
+        ds = xr.open_dataset(path, engine="h5netcdf", **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            path, f"does not open as NetCDF-4 (truncated, or not in the layout): {error}"
+        ) from error
+    for variable in (ds, *ds.variables.values()):
+        variable.attrs = {key: _decode(value) for key, value in variable.attrs.items()}
+    ds = tidy(migrate(ds, ds.attrs.pop("format_version", None), path))
+    if dataset is not None:
+        if dataset not in ds.data_vars:
+            raise DataError(path, f"no dataset {dataset!r}; it holds: {', '.join(map(str, ds.data_vars))}")
+        ds.attrs["field"] = dataset
+    return ds.assign({name: _unpacked(variable, path) for name, variable in ds.variables.items()})
+
+
+def _unpacked(variable: xr.Variable, path: Path) -> xr.Variable:
+    packing = variable.attrs.get("packing")
+    if packing is None:
+        return variable
+    if packing != "log10":
+        raise DataError(path, f"packing {packing!r} is not known; known: log10")
+    attrs = {key: value for key, value in variable.attrs.items() if key != "packing"}
+    return lazy_variable(tuple(map(str, variable.dims)), Powers(variable), attrs)
+
+
+@writer("hdf5", (".h5", ".hdf5", ".nc"))
+def write_layout(ds: xr.Dataset, path: Path, overwrite: bool, packing: str | None = None) -> None:
+    """NetCDF-4 in the labelled layout, compressed."""
+    if packing not in (None, "log10"):
+        raise DataError(path, f"packing {packing!r} is not known; known: log10")
+    for name in ds.data_vars:
+        if ds[name].dtype.kind in "fc" and ds[name].dtype not in (np.float32, np.float64):
+            raise DataError(path, f"{name!r} is {ds[name].dtype}, which NetCDF lacks; convert to float32")
+    stored = (
+        ds.assign({ds.attrs["field"]: _packed(main_variable(ds), path)}) if packing else ds.copy(deep=False)
+    )
+    for variable in (stored, *stored.variables.values()):
+        variable.attrs = {key: _encode(value) for key, value in variable.attrs.items()}
+    stored.attrs["format_version"] = FORMAT_VERSION
+    encoding = {name: _storage(stored[name]) for name in stored.variables}
+    with replacing(path, overwrite) as temporary:
+        stored.to_netcdf(temporary, engine="h5netcdf", format="NETCDF4", encoding=encoding)
+
+
+def _packed(field: xr.DataArray, path: Path) -> xr.Variable:
+    values = field.values
+    bad = int(np.count_nonzero(~(np.isfinite(values) & (values > 0))))
+    if bad:
+        told = f"packing='log10' needs positive finite values; {bad} of {values.size} are not"
+        raise DataError(path, f"{told}; leave packing away or mend the field")
+    exponent = np.log10(values, dtype=np.float64)
+    offset = float(exponent.min())
+    scale = (float(exponent.max()) - offset) / _LEVELS or 1.0
+    raw = np.rint((exponent - offset) / scale).astype(np.uint16)
+    attrs = {**field.attrs, "packing": "log10", "scale_factor": scale, "add_offset": offset}
+    return xr.Variable(field.dims, raw, attrs)
+
+
+def _storage(variable: xr.DataArray) -> dict[str, Any]:
+    """Chunks of whole samples, some 64 kB each, so that one sample is read without its neighbors."""
+    numeric = variable.dtype.kind in "fiu"
+    storage: dict[str, Any] = {"_FillValue": None} if numeric else {}
+    if numeric and variable.ndim > 1:
+        rows = max(1, _CHUNK_BYTES * variable.shape[0] // max(variable.nbytes, 1))
+        chunks = (min(rows, variable.shape[0]), *variable.shape[1:])
+        storage |= {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": chunks}
+    return storage
+
+
+def _encode(value: Any) -> Any:
+    """Text and numbers as they are; what NetCDF would alter (lists, booleans, None, odd text) as JSON."""
+    if type(value) is float or (type(value) is int and -(2**63) <= value < 2**63):
+        return value
+    if type(value) is str and value.isprintable() and value and not value.startswith(_JSON):
+        return value
+    return _JSON + json.dumps(value)
+
+
+def _decode(value: Any) -> Any:
+    return json.loads(value[len(_JSON) :]) if isinstance(value, str) and value.startswith(_JSON) else value
+
+
+@reader("hdf5_array", lambda path, head: head.startswith(MAGIC))
+def read_array(path: Path, dataset: str | None = None) -> xr.Dataset:
+    """HDF5 file with a bare array: its only numeric dataset of two or more axes, or the one named."""
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(path, f"does not open as HDF5 (truncated or damaged): {error}") from error
+    with file:
+        name = _choose(path, _datasets(file), dataset)
+        found = file[name]
+        source = HDF5Array(path, name, found.shape, found.dtype.newbyteorder("="))
+    short = name.rsplit("/", 1)[-1]
+    dims = tuple(f"dim_{i}" for i in range(len(source.shape)))
+    return xr.Dataset({short: lazy_variable(dims, source)}, attrs={"field": short})
+
+
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    found = {}
+    file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def _choose(path: Path, found: dict[str, h5py.Dataset], wanted: str | None) -> str:
+    listing = ", ".join(f"{name} {item.shape} {item.dtype}" for name, item in found.items()) or "nothing"
+    arrays = [name for name, item in found.items() if item.dtype.kind in "fiu" and item.ndim >= 2]
+    if wanted is not None:
+        name = wanted.strip("/")
+        if name not in found:
+            raise DataError(path, f"no dataset {wanted!r}; it holds: {listing}")
+        if name not in arrays:
+            raise DataError(
+                path, f"dataset {wanted!r} is no array of numbers with a sample axis; it holds: {listing}"
+            )
+        return name
+    if len(arrays) != 1:
+        told = "expected one array of numbers" if not arrays else f"{len(arrays)} arrays of numbers"
+        raise DataError(path, f"{told}; name one with dataset= (--dataset); it holds: {listing}")
+    return arrays[0]

@@ -1,0 +1,182 @@
+"""Arrays that stay in their file: known by shape and dtype, read where they are indexed.
+
+Each source holds a path, never an open file, so that a dataset can be pickled and read in worker processes.
+An index is a tuple with an integer, a slice or a vector of integers for each axis; vectors act axis by axis
+(outer indexing, as in xarray).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+Index = tuple[Any, ...]
+
+
+class Source(Protocol):
+    """Where the numbers of a lazy array come from."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole array."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Native dtype of what `read` returns."""
+        ...
+
+    def read(self, index: Index) -> np.ndarray:
+        """Values at an outer index."""
+        ...
+
+
+class _LazyArray(BackendArray):
+    def __init__(self, source: Source):
+        self.source = source
+        self.shape = source.shape
+        self.dtype = source.dtype
+
+    def __getitem__(self, key):
+        support = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, support, self.source.read)
+
+
+def lazy_variable(dims: tuple[str, ...], source: Source, attrs: dict | None = None) -> xr.Variable:
+    """Variable over `source` that reads what it is indexed with, when it is asked for values."""
+    return xr.Variable(dims, indexing.LazilyIndexedArray(_LazyArray(source)), attrs)
+
+
+def outer(array, index: Index) -> np.ndarray:
+    """Outer index into anything that slices: slices first, so that a memory map stays a view, then vectors."""
+    sliced = array[tuple(slice(None) if isinstance(i, np.ndarray) else i for i in index)]
+    axis = 0
+    for i in index:
+        if isinstance(i, np.ndarray):
+            sliced = np.take(sliced, i, axis=axis)
+        axis += not isinstance(i, int | np.integer)
+    return np.asarray(sliced)
+
+
+@dataclass(frozen=True)
+class MappedArray:
+    """A block of numbers at `offset` bytes in a file, through a memory map.
+
+    `flip` is the sign bit of the unsigned-integer convention of FITS; `scale` and `zero` its linear one.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    stored: np.dtype
+    dtype: np.dtype
+    offset: int
+    order: Any = "C"
+    scale: float = 1.0
+    zero: float = 0.0
+    flip: bool = False
+
+    def read(self, index: Index) -> np.ndarray:
+        """Values at an outer index, in the native dtype."""
+        raw = np.memmap(self.path, self.stored, "r", self.offset, self.shape, self.order)
+        values = outer(raw, index)
+        if self.flip:
+            unsigned = np.dtype(f"u{self.stored.itemsize}")
+            sign = unsigned.type(1 << (8 * self.stored.itemsize - 1))
+            values = values.astype(unsigned) ^ sign
+        elif (self.scale, self.zero) != (1.0, 0.0):
+            values = values * self.scale + self.zero
+        return np.array(values, dtype=self.dtype)
+
+
+@dataclass(frozen=True)
+class HDF5Array:
+    """A dataset of an HDF5 file, opened anew for each read."""
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def read(self, index: Index) -> np.ndarray:
+        """Values at an outer index, in the native dtype; of a vector, each distinct row is read once."""
+        first, inverse = index[0], None
+        if isinstance(first, np.ndarray):
+            first, inverse = np.unique(first, return_inverse=True)
+        later = tuple(slice(None) if isinstance(i, np.ndarray) else i for i in index[1:])
+        kept = tuple(i if isinstance(i, np.ndarray) else slice(None) for i in index[1:] if not _is_integer(i))
+        with h5py.File(self.path, "r") as file:
+            dataset = file[self.name]
+            assert isinstance(dataset, h5py.Dataset)
+            values = np.asarray(dataset[(first, *later)])
+        head = () if _is_integer(first) else (slice(None) if inverse is None else inverse,)
+        return np.asarray(outer(values, (*head, *kept)), dtype=self.dtype)
+
+
+@dataclass(frozen=True)
+class Powers:
+    """Ten to the power of a variable, float32: the inverse of packing as log10."""
+
+    exponent: xr.Variable
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole array."""
+        return self.exponent.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Always float32."""
+        return np.dtype(np.float32)
+
+    def read(self, index: Index) -> np.ndarray:
+        """Values at an outer index."""
+        return np.exp(self.exponent[index].values * np.log(10.0)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Variables one after the other along their first axis."""
+
+    parts: tuple[xr.Variable, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole array."""
+        return (sum(part.shape[0] for part in self.parts), *self.parts[0].shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype that holds the values of every part."""
+        return np.result_type(*(part.dtype for part in self.parts))
+
+    def read(self, index: Index) -> np.ndarray:
+        """Values at an outer index; each part is asked once."""
+        first, *rest = index
+        starts = np.cumsum([0] + [part.shape[0] for part in self.parts])
+        rows = np.atleast_1d(np.arange(starts[-1])[first])
+        owner = np.searchsorted(starts, rows, side="right") - 1
+        blocks = np.empty((len(rows), *self._rest_shape(tuple(rest))), self.dtype)
+        for i in np.unique(owner):
+            mine = owner == i
+            local = rows[mine] - starts[i]
+            blocks[mine] = self.parts[i][(_as_slice(local), *rest)].values
+        return blocks[0] if _is_integer(first) else blocks
+
+    def _rest_shape(self, rest: Index) -> tuple[int, ...]:
+        lengths = self.shape[1:]
+        return tuple(len(np.arange(n)[i]) for n, i in zip(lengths, rest) if not _is_integer(i))
+
+
+def _as_slice(rows: np.ndarray):
+    """Return consecutive rows as a slice, which files read faster than a vector."""
+    consecutive = np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
+    return slice(int(rows[0]), int(rows[0]) + len(rows)) if consecutive else rows
+
+
+def _is_integer(index) -> bool:
+    return isinstance(index, int | np.integer)

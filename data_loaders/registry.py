@@ -1,0 +1,307 @@
+"""Which reader opens a file: chosen by content, by name on request, never by guess.
+
+A reader is a function ``read(path, **options) -> Dataset`` with a test of the first bytes. Several may match only
+if one declares that it `refines` the others; anything else is an error that names the candidates. A reader returns
+what the file says; `open_field` adds the labels given by hand, checks the layout and joins files.
+"""
+
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from data_loaders.errors import DataError
+from data_loaders.join import join
+from data_loaders.layout import Labels, as_dataset, check_layout, complete
+
+ENTRY_POINT_GROUP = "sciffusion.readers"
+_BUILT_IN = ("hdf5",)
+_HEAD_BYTES = 2880
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One way to open a file.
+
+    Parameters
+    ----------
+    name : str
+        What ``open_field(reader=...)`` calls it.
+    matches : callable
+        ``matches(path, head)`` with the first 2880 bytes; true if the file is of this kind.
+    read : callable
+        ``read(path, **options)`` gives a dataset whose main variable has a first axis of samples.
+    refines : tuple of str
+        Readers that match such a file as well and are less specific.
+    """
+
+    name: str
+    matches: Callable[[Path, bytes], bool]
+    read: Callable[..., xr.Dataset]
+    refines: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the keywords that `read` takes besides the path."""
+        return tuple(inspect.signature(self.read).parameters)[1:]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """One format to write: ``write(ds, path, overwrite, **options)`` for its suffixes."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    write: Callable[..., None]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the keywords that `write` takes besides dataset, path and overwrite."""
+        return tuple(inspect.signature(self.write).parameters)[3:]
+
+
+_READERS: dict[str, Reader] = {}
+_WRITERS: dict[str, Writer] = {}
+
+
+def reader(name: str, matches: Callable[[Path, bytes], bool], *, refines: tuple[str, ...] = ()):
+    """Register the decorated function as the reader `name`; see `Reader` for the arguments.
+
+    Raises
+    ------
+    ValueError
+        The name is taken.
+    """
+
+    def register(read: Callable[..., xr.Dataset]) -> Callable[..., xr.Dataset]:
+        if name in _READERS:
+            raise ValueError(f"a reader named {name!r} exists; choose another name")
+        _READERS[name] = Reader(name, matches, read, refines)
+        return read
+
+    return register
+
+
+def writer(name: str, suffixes: tuple[str, ...]):
+    """Register the decorated function as the writer of files with these suffixes."""
+
+    def register(write: Callable[..., None]) -> Callable[..., None]:
+        _WRITERS.update({suffix: Writer(name, suffixes, write) for suffix in suffixes})
+        return write
+
+    return register
+
+
+@cache
+def _load() -> None:
+    """Import the built-in formats and those of other packages; a broken one of these warns and is left out."""
+    for module in _BUILT_IN:
+        import_module(f"data_loaders.{module}")
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            entry.load()
+        except Exception as error:
+            told = f"reader {entry.name!r} of {entry.value!r} does not load and is left out: {error!r}"
+            warnings.warn(told, RuntimeWarning, stacklevel=2)
+
+
+def readers() -> dict[str, Reader]:
+    """Return the known readers by name, those of other packages included.
+
+    Examples
+    --------
+    >>> sorted(readers())
+    ['camels', 'fits', 'hdf5', 'hdf5_array', 'npy', ...]
+    """
+    _load()
+    return dict(_READERS)
+
+
+def find_reader(path: Path, name: str | None = None) -> Reader:
+    """Return the reader for a file: the one named, or the one that knows its content.
+
+    Raises
+    ------
+    DataError
+        The name is unknown, no reader matches, or several do and none refines the others.
+    """
+    known = readers()
+    told = f"known readers: {', '.join(sorted(known))}"
+    if name is not None:
+        if name not in known:
+            raise DataError(path, f"no reader {name!r}; {told}")
+        return known[name]
+    head = _head(path)
+    matching = [candidate for candidate in known.values() if candidate.matches(path, head)]
+    refined = {general for candidate in matching for general in candidate.refines}
+    chosen = [candidate for candidate in matching if candidate.name not in refined]
+    if not chosen:
+        raise DataError(path, f"no reader knows this content (it starts with {head[:8]!r}); {told}")
+    if len(chosen) > 1:
+        names = ", ".join(candidate.name for candidate in chosen)
+        raise DataError(path, f"several readers match: {names}; choose one with reader= (--reader)")
+    return chosen[0]
+
+
+def _head(path: Path) -> bytes:
+    if path.is_dir():
+        return b""
+    with open(path, "rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    if not head:
+        raise DataError(path, "the file is empty; expected an array of fields")
+    return head
+
+
+def open_field(
+    path_or_paths: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    reader: str | None = None,
+    samples: slice | Sequence[int] | None = None,
+    dims: str | Sequence[str] | None = None,
+    box_size: Any = None,
+    units: str | None = None,
+    boundary: str | Sequence[str] | None = None,
+    **options: Any,
+) -> xr.Dataset:
+    """Open one or several files of fields as a labelled dataset; values are read when they are indexed.
+
+    Parameters
+    ----------
+    path_or_paths : path-like or sequence of path-like
+        Several files of one kind are joined along `sample`; the numbers of their groups are made disjoint.
+    reader : str, optional
+        Name of the reader, instead of the one that knows the content; `readers` lists them.
+    samples : slice or sequence of int, optional
+        Which samples, of all files together.
+    dims : str or sequence of str, optional
+        Names of the axes of a bare array, such as ``"sample z y x"``: needed for four axes, else by their number.
+    box_size : float, str or a sequence of these, optional
+        Length of the grid axes of a bare array [Mpc/h], or with a unit, such as ``"1000 Angstrom"``.
+    units : str, optional
+        Units of the values of a bare array.
+    boundary : str or sequence of str, optional
+        ``periodic``, ``reflect`` or ``zero``, for all grid axes of a bare array or for each.
+    **options
+        Passed to the reader: ``dataset`` (which array of an HDF5 or FITS file), ``params`` (parameter file of CAMELS).
+
+    Returns
+    -------
+    xarray.Dataset
+        In the labelled layout of ``docs/data_format.md``; `main_variable` gives the field.
+
+    Raises
+    ------
+    DataError
+        A file cannot be read, lacks labels, or does not fit the others; the message names it.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, numpy as np
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "maps.npy"
+    >>> np.save(path, np.ones((3, 8, 8), np.float32))
+    >>> ds = open_field(path, box_size=25.0, units="(Msun/h)/(Mpc/h)^2", boundary="periodic")
+    >>> dict(ds.sizes), float(ds.x[0])
+    ({'sample': 3, 'y': 8, 'x': 8}, 1.5625)
+    """
+    labels = Labels(dims, box_size, units, boundary)
+    paths = _paths(path_or_paths)
+    opened = []
+    for path in paths:
+        ds = complete(_read(path, reader, options), labels, path)
+        check_layout(ds, path)
+        opened.append(ds)
+    ds = join(opened, paths)
+    if samples is not None:
+        ds = ds.isel(sample=samples if isinstance(samples, slice) else list(samples))
+        if not ds.sizes["sample"]:
+            raise DataError(paths[0], f"samples={samples} selects none")
+    return ds
+
+
+def _read(path: Path, name: str | None, options: dict[str, Any]) -> xr.Dataset:
+    if not path.exists():
+        raise DataError(path, "no such file")
+    chosen = find_reader(path, name)
+    given = {key: value for key, value in options.items() if value is not None}
+    unknown = [key for key in given if key not in chosen.options]
+    if unknown:
+        takes = ", ".join(chosen.options) or "none"
+        raise DataError(
+            path, f"reader {chosen.name!r} takes no option {', '.join(unknown)}; it takes: {takes}"
+        )
+    ds = chosen.read(path, **given)
+    ds.encoding["source"] = str(path)
+    return ds
+
+
+def _paths(path_or_paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
+    single = isinstance(path_or_paths, str | os.PathLike)
+    paths = [Path(path) for path in ([path_or_paths] if single else path_or_paths)]  # type: ignore[list-item]
+    if not paths:
+        raise DataError("open_field", "expected at least one path, found none")
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        if path.resolve() in seen:
+            raise DataError(path, "is given twice; its samples would count double")
+        seen[path.resolve()] = path
+    return paths
+
+
+def write_field(
+    field: xr.Dataset | xr.DataArray,
+    path: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    packing: str | None = None,
+) -> None:
+    """Write labelled fields; the suffix chooses the format, and `open_field` gives the same dataset back.
+
+    Parameters
+    ----------
+    field : xarray.Dataset or xarray.DataArray
+        In the labelled layout: dims ``(sample, [channel,] *grid)``, units, coordinates with units and boundary.
+    path : path-like
+        ``.h5``, ``.hdf5``, ``.nc`` (NetCDF-4), ``.fits``, or ``.npy`` (labels in ``<name>.npy.json`` beside it).
+    overwrite : bool
+        Replace an existing file.
+    packing : {None, "log10"}
+        ``.h5`` and ``.nc``: store a positive field as uint16 of its log10, to R / 131070 dex for R decades.
+
+    Raises
+    ------
+    DataError
+        The field lacks labels, the suffix or the packing is unknown, or packing meets values that are not positive.
+    FileExistsError
+        The file exists and `overwrite` is false.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, numpy as np, xarray as xr
+    >>> x = xr.DataArray([0.5, 1.5], dims="x", attrs={"units": "Mpc/h", "boundary": "periodic"})
+    >>> field = xr.DataArray(np.ones((3, 2)), dims=("sample", "x"), coords={"x": x}, attrs={"units": "K"}, name="T")
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "temperature.h5"
+    >>> write_field(field, path)
+    >>> open_field(path)["T"].attrs["units"]
+    'K'
+    """
+    _load()
+    target = Path(path)
+    if target.suffix not in _WRITERS:
+        raise DataError(
+            target, f"no format has the suffix {target.suffix!r}; known: {', '.join(sorted(_WRITERS))}"
+        )
+    chosen = _WRITERS[target.suffix]
+    options = {} if packing is None else {"packing": packing}
+    if options and "packing" not in chosen.options:
+        packed = [suffix for suffix, format_ in sorted(_WRITERS.items()) if "packing" in format_.options]
+        raise DataError(target, f"{target.suffix} knows no packing; write {' or '.join(packed)}")
+    chosen.write(as_dataset(field, target), target, overwrite, **options)
