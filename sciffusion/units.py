@@ -1,21 +1,23 @@
 """Units as the field writes them, ``"(Msun/h)/(Mpc/h)^2"``, and as astropy computes with them.
 
-In the files of cosmology a standalone ``h`` is the dimensionless Hubble parameter, `astropy.cosmology.units.littleh`, never the
-hour (write ``hr``). Groups in parentheses nest and carry powers, which astropy's own grammar lacks:
+In the files of cosmology a standalone ``h`` is the dimensionless Hubble parameter,
+`astropy.cosmology.units.littleh`, never the hour (write ``hr``). Groups in parentheses nest and carry
+powers, which astropy's own grammar lacks:
 
     quotient = product { "/" product }      product = factor { ["*" | "."] factor }
     factor   = ( number | name | "(" quotient ")" ) [ ["^" | "**"] integer ]
 
 so that, as in astropy, ``erg/s cm`` is ``erg/(s cm)`` and ``erg/s/cm`` is the same.
 
-Two families of functions. `as_unit` and `conversion` understand a unit, and raise where it is unknown. `power_unit`, `k_unit`
-and `label` compose text from the text as it was given: a unit that astropy does not know ("counts/fiber") is carried as it is.
-A quantity without dimension has the units ``""`` or ``"1"``.
+Two families of functions. `as_unit` and `conversion` understand a unit, and raise where it is unknown.
+`power_unit`, `k_unit` and `label` compose text from the text as it was given: a unit that astropy does not
+know ("counts/fiber") is carried as it is. A quantity without dimension has the units ``""`` or ``"1"``.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import astropy.units as u
 from astropy.cosmology.units import littleh
@@ -25,6 +27,7 @@ __all__ = ["as_unit", "conversion", "k_unit", "label", "power_unit", "pretty"]
 _TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?)|([^\W\d]+)|(\*\*|[()*/^.])|([+-]\d+))")
 _SPECIAL = {"h": littleh, "littleh": littleh, "Ang": u.Angstrom}
 _LOGARITHMIC = ("dex", "mag", "dB")
+_unit: Any = u.Unit  # its overloads hide that a text gives a unit
 _DIMENSIONLESS = ("", "1")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -35,7 +38,8 @@ def as_unit(text: str) -> u.UnitBase:
     Parameters
     ----------
     text : str
-        A unit as files write it; ``h`` alone is the Hubble parameter, ``Ang`` the Angstrom, ``""`` and ``"1"`` are dimensionless.
+        A unit as files write it; ``h`` alone is the Hubble parameter, ``Ang`` the Angstrom, ``""`` and
+        ``"1"`` are dimensionless.
 
     Returns
     -------
@@ -63,10 +67,10 @@ def as_unit(text: str) -> u.UnitBase:
     except (ValueError, IndexError) as error:
         reason = "it ends too early" if isinstance(error, IndexError) else error
         raise ValueError(
-            f"the units {text!r} are not understood ({reason}); expected products and powers of units known to astropy, with h "
-            'for the Hubble parameter, such as "(Msun/h)/(Mpc/h)^2", "h/Mpc", or "" for a number without dimension'
+            f"the units {text!r} are not understood ({reason}); expected products and powers of units "
+            "known to astropy, with h for the Hubble parameter, such as '(Msun/h)/(Mpc/h)^2', or '' for none"
         ) from error
-    return u.Unit(unit)
+    return _unit(unit)
 
 
 def _tokens(text: str) -> list[str]:
@@ -104,7 +108,7 @@ def _factor(tokens: list[str]) -> u.UnitBase:
         if tokens.pop(0) != ")":
             raise ValueError("a parenthesis is not closed")
     elif token[0].isdigit():
-        value = u.Unit(float(token))
+        value = _unit(float(token))
     else:
         value = _name(token, tokens)
     return value ** _power(tokens)
@@ -116,13 +120,13 @@ def _name(token: str, tokens: list[str]) -> u.UnitBase:
     if token in _SPECIAL:
         return _SPECIAL[token]
     try:
-        return u.Unit(token)
+        return _unit(token)
     except ValueError:
         raise ValueError(f"{token!r} is not a unit") from None
 
 
 def _power(tokens: list[str]) -> int:
-    """Take the power that follows a factor: ``^2``, ``**-2``, ``^(2)``, or digits at once as in ``cm2`` and ``s-1``."""
+    """Take the power that follows a factor: ``^2``, ``**-2``, ``^(2)``, or digits as in ``cm2``, ``s-1``."""
     if not tokens:
         return 1
     if tokens[0] not in ("^", "**"):
@@ -154,7 +158,7 @@ def conversion(source: str, target: str) -> float:
     if source == target:
         return 1.0
     try:
-        return float(as_unit(source).to(as_unit(target)))
+        return float(_unit(as_unit(source)).to(as_unit(target)))
     except u.UnitConversionError as error:
         raise ValueError(f"the units {source!r} cannot be converted into {target!r}: {error}") from error
 
@@ -176,7 +180,7 @@ def k_unit(coordinate_units: str) -> str:
 
 
 def power_unit(field_units: str, coordinate_units: str, ndim: int, other_units: str | None = None) -> str:
-    """Return the units of a power spectrum, field² × coordinate^ndim (for a cross spectrum field × other × coordinate^ndim).
+    """Return the units of a power spectrum: field² × coordinate^ndim, or field × other × coordinate^ndim.
 
     Examples
     --------
@@ -211,7 +215,8 @@ def pretty(units: str) -> str:
     >>> pretty("(Msun/h)/(Mpc/h)^2")
     '(M☉/h)/(Mpc/h)²'
     """
-    text = re.sub(r"(?:\^|\*\*)\(?(-?\d+)\)?", lambda found: found[1].translate(_SUPERSCRIPTS), units)
+    power = re.compile(r"(?:\^|\*\*)(?:\((-?\d+)\)|(-?\d+))")
+    text = power.sub(lambda found: (found[1] or found[2]).translate(_SUPERSCRIPTS), units)
     return re.sub(r"\bAngstrom\b", "Å", re.sub(r"\bMsun\b", "M☉", text))
 
 

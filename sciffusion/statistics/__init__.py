@@ -1,6 +1,7 @@
 """Statistics of labelled fields: `DataArray` -> `DataArray`, the dim ``sample`` kept, units on everything.
 
-Power spectra are in `power`, one-point statistics and peaks in `onepoint`, the contrasts they are taken of in `contrast`.
+Power spectra are in `power`, one-point statistics and peaks in `onepoint`, the contrasts they are taken of
+in `contrast`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-r"""The fields whose statistics are taken: the density contrast :math:`\delta = \rho / \bar\rho - 1` and the decimal logarithm."""
+r"""The fields whose statistics are taken: density contrast and decimal logarithm.
+
+The contrast of a density is :math:`\delta = \rho / \bar\rho - 1`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ def density_contrast(field: xr.DataArray, mean: float | xr.DataArray | None = No
     field : DataArray ([sample, channel,] *grid)
         A density, of any units.
     mean : float or DataArray, optional
-        The mean density in the units of the field. Without it each sample (and channel) is divided by its own mean over the grid.
+        The mean density in the units of the field. Without it each sample (and channel) is divided by its
+        own mean over the grid.
 
     Returns
     -------
@@ -40,7 +44,8 @@ def density_contrast(field: xr.DataArray, mean: float | xr.DataArray | None = No
     average = values.mean(grid_dims(field)) if mean is None else xr.DataArray(mean)
     if not bool((average > 0).all()):
         raise ValueError(
-            f"{name_of(field)} has a mean of {float(average.min()):.6g}; the contrast of a density needs a positive mean. "
+            f"{name_of(field)} has a mean of {float(average.min()):.6g}; the contrast of a density needs "
+            "a positive mean. "
             "Take the statistics of the field itself if it has a sign"
         )
     delta = values / average - 1
@@ -58,7 +63,8 @@ def log_field(field: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     DataArray
-        Dims and coordinates as given, float64, ``attrs["units"] == "dex"``; ``attrs["linear_units"]`` keeps the field's.
+        Dims and coordinates as given, float64, ``attrs["units"] == "dex"``; ``attrs["linear_units"]`` keeps
+        the field's.
 
     Raises
     ------
@@ -77,7 +83,8 @@ def log_field(field: xr.DataArray) -> xr.DataArray:
         bad = ~positive.all([dim for dim in values.dims if dim != "sample"])
         where = f"sample {int(np.argmax(np.atleast_1d(bad.values)))} of {name_of(field)}"
         raise ValueError(
-            f"{where} has values that are not positive (lowest {float(values.min()):.6g}), so it has no logarithm"
+            f"{where} has values that are not positive (lowest {float(values.min()):.6g}), so it has no "
+            "logarithm"
         )
     logarithm = values.copy(data=np.log10(values.values))
     units = str(field.attrs.get("units", ""))

@@ -1,4 +1,4 @@
-"""The grid of a labelled field: which dims it has, how its pixels are spaced, and how to read it a few samples at a time."""
+"""The grid of a labelled field: its dims, its spacing, and its samples read a few at a time."""
 
 from __future__ import annotations
 
@@ -51,12 +51,14 @@ class Grid:
         Raises
         ------
         ValueError
-            If there is no grid dim, or a grid dim has no coordinate, fewer than two pixels, uneven spacing, or units of its own.
+            If there is no grid dim, or a grid dim has no coordinate, fewer than two pixels, uneven spacing,
+            or units of its own.
         """
         dims = grid_dims(field)
         if not dims:
             raise ValueError(
-                f"{name_of(field)} has the dims {field.dims}; expected a grid dim such as 'x' besides 'sample' and 'channel'"
+                f"{name_of(field)} has the dims {field.dims}; expected a grid dim such as 'x' besides "
+                "'sample' and 'channel'"
             )
         spacings = tuple(_spacing(field, dim) for dim in dims)
         units = {dim: str(field[dim].attrs.get("units", "")) for dim in dims}
@@ -85,27 +87,28 @@ class Grid:
 def _spacing(field: xr.DataArray, dim: str) -> float:
     if dim not in field.coords:
         raise ValueError(
-            f"dim {dim!r} of {name_of(field)} has no coordinate; assign pixel centers with attrs['units'] (a command: give --box_size)"
+            f"dim {dim!r} of {name_of(field)} has no coordinate; assign pixel centers with attrs['units'] "
+            "(a command: give --box_size)"
         )
     centers = np.asarray(field[dim].values, dtype=np.float64)
     if centers.size < 2:
         raise ValueError(
-            f"dim {dim!r} of {name_of(field)} has {centers.size} pixel; at least 2 are needed to know the spacing"
+            f"dim {dim!r} of {name_of(field)} has {centers.size} pixel; at least 2 are needed to know the "
+            "spacing"
         )
     spacing = (centers[-1] - centers[0]) / (centers.size - 1)
     departure = np.abs(centers - (centers[0] + spacing * np.arange(centers.size)))
     if not spacing or not np.all(departure <= _UNEVEN * abs(spacing)):
         raise ValueError(
-            f"the coordinate {dim!r} of {name_of(field)} is not evenly spaced (steps from {np.diff(centers).min():.6g} to "
+            f"the coordinate {dim!r} of {name_of(field)} is not evenly spaced (steps from "
+            f"{np.diff(centers).min():.6g} to "
             f"{np.diff(centers).max():.6g}); resample the field onto an even grid first"
         )
     return abs(float(spacing))
 
 
-def batches(
-    field: xr.DataArray, dims: tuple[str, ...] | None = None, batch_bytes: int = _BATCH_BYTES
-) -> Iterator[np.ndarray]:
-    """Yield the samples of a field as float64 arrays, a few at a time, so that a lazy field is never read whole.
+def batches(field: xr.DataArray, dims: tuple[str, ...] | None = None) -> Iterator[np.ndarray]:
+    """Yield the samples of a field as float64 arrays, a few at a time: a lazy field is never read whole.
 
     Parameters
     ----------
@@ -113,21 +116,22 @@ def batches(
         Read slice by slice along ``sample``.
     dims : tuple of str, optional
         The order of the dims after ``sample`` (the default is that of the field).
-    batch_bytes : int
-        Most bytes of one batch (one sample at least).
 
     Yields
     ------
     ndarray (batch, *dims)
+        Of at most 32 MiB, or one sample.
 
     Raises
     ------
     ValueError
-        If a value is not finite; the sample is named.
+        If there is no sample, or a value is not finite (the sample is named).
     """
     dims = dims or tuple(str(dim) for dim in field.dims if dim != "sample")
+    if not field.sizes["sample"]:
+        raise ValueError(f"{name_of(field)} has no samples")
     each = 8 * int(np.prod([field.sizes[dim] for dim in dims]))
-    step = max(1, batch_bytes // max(1, each))
+    step = max(1, _BATCH_BYTES // each)
     for start in range(0, field.sizes["sample"], step):
         part = field.isel(sample=slice(start, start + step)).transpose("sample", *dims)
         values = np.asarray(part.values, dtype=np.float64)
@@ -135,7 +139,8 @@ def batches(
         if not finite.all():
             worst = int(np.argmin(finite.all(axis=1)))
             raise ValueError(
-                f"sample {start + worst} of {name_of(field)} has {int((~finite[worst]).sum())} values that are not finite, "
+                f"sample {start + worst} of {name_of(field)} has {int((~finite[worst]).sum())} values "
+                "that are not finite, "
                 f"out of {finite.shape[1]}; mask, fill or drop it first"
             )
         yield values

@@ -1,13 +1,14 @@
 r"""The power spectrum of fields in any number of dimensions.
 
-With :math:`\delta_k = \int \delta(x)\, e^{-ikx}\, d^n x`, approximated by the cell volume times the discrete transform,
+With :math:`\delta_k = \int \delta(x)\, e^{-ikx}\, d^n x`, approximated by the cell volume times the
+discrete transform,
 
 .. math:: P(k) = \langle |\delta_k|^2 \rangle / V, \qquad n = 1, 2, 3, \dots
 
-so that white noise of variance :math:`s^2` on cells of volume :math:`c` has :math:`P = s^2 c` whatever its mean. The average
-runs over shells of half-integer edges in units of the fundamental frequency :math:`k_f = 2\pi / L` (L the longest side), shell
-:math:`i` holding :math:`i - 1/2 < k / k_f < i + 1/2`. Of the two modes k and -k of a real field one is independent, and these
-are counted.
+so that white noise of variance :math:`s^2` on cells of volume :math:`c` has :math:`P = s^2 c` whatever its
+mean. The average runs over shells of half-integer edges in units of the fundamental frequency :math:`k_f =
+2\pi / L` (L the longest side), shell :math:`i` holding :math:`i - 1/2 < k / k_f < i + 1/2`. Of the two
+modes k and -k of a real field one is independent, and these are counted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import scipy.fft
 import scipy.sparse
 import xarray as xr
 
-from sciffusion.statistics.grid import Grid, batches, grid_dims, name_of
+from sciffusion.statistics.grid import Grid, batches, name_of
 from sciffusion.units import k_unit, power_unit
 
 __all__ = ["coherence", "power_errors", "power_spectrum", "transfer"]
@@ -28,32 +29,34 @@ def power_spectrum(
 ) -> xr.DataArray:
     r"""Return the power spectrum of every sample, or the cross spectrum of every pair of samples.
 
-    The mean of each sample is taken out. Every axis is treated as periodic: an open axis is not apodized, and the step between
-    its two ends adds power that falls as :math:`k^{-2}` in one dimension.
+    The mean of each sample is taken out. Every axis is treated as periodic: an open axis is not apodized,
+    and the step between its two ends adds power that falls as :math:`k^{-2}` in one dimension.
 
     Parameters
     ----------
     field : DataArray ([sample, channel,] *grid)
-        Real values; every grid dim has an evenly spaced coordinate. Lengths and spacings may differ between the axes. Lazy
-        fields are read a few samples at a time.
+        Real values; every grid dim has an evenly spaced coordinate. Lengths and spacings may differ between
+        the axes. Lazy fields are read a few samples at a time.
     other : DataArray, optional
-        A second field on the same grid, with as many samples; the cross spectrum is the real part of :math:`\langle a b^* \rangle / V`.
+        A second field on the same grid, with as many samples; the cross spectrum is the real part of
+        :math:`\langle a b^* \rangle / V`.
     beyond_nyquist : bool
-        Keep the shells past the smallest Nyquist frequency of the axes, out to the corner of the Fourier grid. They are not
-        whole. The default is to keep whole shells only.
+        Keep the shells past the smallest Nyquist frequency of the axes, out to the corner of the Fourier
+        grid. They are not whole. The default is to keep whole shells only.
 
     Returns
     -------
     DataArray ([sample, channel,] k)
-        Power, ``attrs["units"]`` = field units² × coordinate units^ndim. Coordinates: ``k``, the mean wavenumber of the modes
-        of a shell [rad per unit of the coordinate], ``modes``, the number of independent ones, and those of `field` along
-        ``sample`` and ``channel``. (A mode of the Nyquist plane that is its own conjugate counts one half.)
+        Power, ``attrs["units"]`` = field units² × coordinate units^ndim. Coordinates: ``k``, the mean
+        wavenumber of the modes of a shell [rad per unit of the coordinate], ``modes``, the number of
+        independent ones, and those of `field` along ``sample`` and ``channel``. (A mode of the Nyquist
+        plane that is its own conjugate counts one half.)
 
     Raises
     ------
     ValueError
-        If a coordinate is missing or unevenly spaced, a value is not finite (the sample is named), the grid is too small for
-        one whole shell, or `other` lies on another grid.
+        If a coordinate is missing or unevenly spaced, a value is not finite (the sample is named), the grid
+        is too small for one whole shell, or `other` lies on another grid.
 
     Examples
     --------
@@ -62,7 +65,8 @@ def power_spectrum(
     >>> import numpy as np, xarray as xr
     >>> x = xr.DataArray((np.arange(32) + 0.5) * 0.5, dims="x", attrs={"units": "Mpc/h"})
     >>> values = np.random.default_rng(0).normal(3.0, 2.0, (200, 32, 32))
-    >>> noise = xr.DataArray(values, dims=("sample", "y", "x"), coords={"y": ("y", x.values, x.attrs), "x": x})
+    >>> coords = {"y": ("y", x.values, x.attrs), "x": x}
+    >>> noise = xr.DataArray(values, dims=("sample", "y", "x"), coords=coords)
     >>> power = power_spectrum(noise)
     >>> power.dims, power.attrs["units"], power.k.attrs["units"]
     (('sample', 'k'), '(Mpc/h)^2', 'h/Mpc')
@@ -71,14 +75,14 @@ def power_spectrum(
     """
     if "sample" not in field.dims:
         partner = None if other is None else other.expand_dims("sample")
-        return power_spectrum(field.expand_dims("sample"), partner, beyond_nyquist=beyond_nyquist).isel(
-            sample=0
-        )
+        power = power_spectrum(field.expand_dims("sample"), partner, beyond_nyquist=beyond_nyquist)
+        return power.isel(sample=0)
     grid = Grid.of(field)
     shells = _Shells(grid, beyond_nyquist)
     if not len(shells.k):
         raise ValueError(
-            f"the grid of {name_of(field)}, {grid.sizes} pixels, holds no whole shell of modes; at least 3 pixels an axis are needed"
+            f"the grid of {name_of(field)}, {grid.sizes} pixels, holds no whole shell of modes; at least "
+            "3 pixels an axis are needed"
         )
     dims = tuple(dim for dim in ("channel", *grid.dims) if dim in field.dims)
     if other is None:
@@ -89,8 +93,121 @@ def power_spectrum(
     return _labelled(np.concatenate(parts), field, other, grid, shells)
 
 
+def power_errors(power: xr.DataArray) -> xr.DataArray:
+    r"""Return the scatter of a Gaussian field in each shell, :math:`\sigma_P = P / \sqrt{N_\mathrm{modes}}`.
+
+    Feldman, Kaiser & Peacock 1994, section 2.3, for a uniform density, with independent modes counted. It
+    is the scatter of one sample; the errors of a non-Gaussian field are larger, and `sciffusion.validate`
+    measures them between samples.
+
+    Parameters
+    ----------
+    power : DataArray (..., k)
+        From `power_spectrum`, with its coordinate ``modes``.
+
+    Returns
+    -------
+    DataArray
+        As `power`, in its units.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> power = xr.DataArray([8.0, 3.0], dims="k", coords={"modes": ("k", [4.0, 9.0])})
+    >>> power_errors(power).values
+    array([4., 1.])
+    """
+    errors = power / power["modes"] ** 0.5
+    return errors.rename("power_error").assign_attrs(
+        power.attrs, long_name="Gaussian error of the power spectrum"
+    )
+
+
+def coherence(a: xr.DataArray, b: xr.DataArray, *, dim: str | None = None) -> xr.DataArray:
+    r"""Return the coherence :math:`r(k) = P_{ab} / \sqrt{P_{aa} P_{bb}}`, 0 for independent fields.
+
+    Parameters
+    ----------
+    a, b : DataArray ([sample, channel,] *grid)
+        Two fields on one grid, their samples paired.
+    dim : str, optional
+        ``"sample"``: average the spectra over the samples before the ratio. The default is one coherence a
+        sample.
+
+    Returns
+    -------
+    DataArray ([sample, channel,] k)
+
+    Raises
+    ------
+    ValueError
+        As `power_spectrum`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> x = np.random.default_rng(0).normal(size=(1, 64))
+    >>> field = xr.DataArray(x, dims=("sample", "x"), coords={"x": np.arange(64.0)})
+    >>> bool(np.allclose(coherence(field, -2 * field), -1))
+    True
+    """
+    cross, first, second = (
+        _averaged(p, dim) for p in (power_spectrum(a, b), power_spectrum(a), power_spectrum(b))
+    )
+    ratio = cross / (first * second) ** 0.5
+    return ratio.rename("coherence").assign_attrs(
+        units="", long_name="coherence", nyquist=cross.attrs["nyquist"]
+    )
+
+
+def transfer(a: xr.DataArray, b: xr.DataArray, *, dim: str | None = None) -> xr.DataArray:
+    r"""Return :math:`T(k) = \sqrt{P_{aa} / P_{bb}}`: the amplitude of `a` beside that of the reference `b`.
+
+    Parameters
+    ----------
+    a, b : DataArray ([sample, channel,] *grid)
+        Two fields on one grid, in the same units.
+    dim : str, optional
+        ``"sample"``: average the spectra over the samples before the ratio. The default is one transfer
+        function a sample.
+
+    Returns
+    -------
+    DataArray ([sample, channel,] k)
+
+    Raises
+    ------
+    ValueError
+        If the fields lie on different grids or have different units; else as `power_spectrum`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> x = np.random.default_rng(0).normal(size=(1, 64))
+    >>> field = xr.DataArray(x, dims=("sample", "x"), coords={"x": np.arange(64.0)})
+    >>> bool(np.allclose(transfer(3 * field, field), 3))
+    True
+    """
+    _same_grid(a, b, Grid.of(a))
+    units = tuple(str(field.attrs.get("units", "")) for field in (a, b))
+    if units[0] != units[1]:
+        raise ValueError(
+            "a transfer function needs two fields in the same units; these are in "
+            f"{units[0]!r} and {units[1]!r}"
+        )
+    first, second = (_averaged(power_spectrum(field), dim) for field in (a, b))
+    ratio = (first / second) ** 0.5
+    return ratio.rename("transfer").assign_attrs(
+        units="", long_name="transfer function", nyquist=first.attrs["nyquist"]
+    )
+
+
+def _averaged(power: xr.DataArray, dim: str | None) -> xr.DataArray:
+    return power if dim is None else power.mean(dim, keep_attrs=True)
+
+
 class _Shells:
-    """The shells of a grid, and the averages over them, as a matrix that acts on the half plane of the real transform."""
+    """The shells of a grid, and the averages over them as a matrix on the half plane of the transform."""
 
     def __init__(self, grid: Grid, beyond_nyquist: bool = False):
         longest = max(grid.lengths)
@@ -101,8 +218,8 @@ class _Shells:
         scaled = np.meshgrid(
             *(m * (longest / length) for m, length in zip(integers, grid.lengths)), indexing="ij", sparse=True
         )
-        radius = np.sqrt(sum(np.square(axis) for axis in scaled)).ravel()
-        # the real transform leaves out the conjugates of all but the first and (for even sizes) the last plane
+        radius = np.sqrt(np.asarray(sum(np.square(axis) for axis in scaled))).ravel()
+        # The real transform leaves out the conjugates of all planes but the first and (even sizes) the last.
         planes = np.full(last // 2 + 1, 1.0)
         planes[0] = 0.5
         if last % 2 == 0:
@@ -124,19 +241,16 @@ class _Shells:
 def _power(a: np.ndarray, b: np.ndarray, shells: _Shells) -> np.ndarray:
     """Return the shell averages of Re(a b*) for arrays (sample, [channel,] *grid)."""
     a_k = _transform(a, shells)
-    squared = a_k.real**2 + a_k.imag**2 if b is a else _real_product(a_k, _transform(b, shells))
+    b_k = a_k if b is a else _transform(b, shells)
+    squared = np.real(a_k) * np.real(b_k) + np.imag(a_k) * np.imag(b_k)
     leading = a.shape[: a.ndim - len(shells.axes)]
-    averages = shells.average @ squared.reshape(-1, shells.average.shape[1]).T
+    averages = shells.average @ squared.reshape(int(np.prod(leading)), -1).T
     return shells.scale * averages.T.reshape(*leading, -1)
 
 
 def _transform(values: np.ndarray, shells: _Shells) -> np.ndarray:
     centered = values - values.mean(axis=shells.axes, keepdims=True)
     return np.asarray(scipy.fft.rfftn(centered, axes=shells.axes, overwrite_x=True))
-
-
-def _real_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a.real * b.real + a.imag * b.imag
 
 
 def _labelled(
@@ -163,10 +277,12 @@ def _labelled(
 def _same_grid(field: xr.DataArray, other: xr.DataArray, grid: Grid) -> None:
     if dict(field.sizes) != dict(other.sizes):
         raise ValueError(
-            f"the two fields have different sizes, {dict(field.sizes)} and {dict(other.sizes)}; a cross spectrum pairs their samples one to one"
+            f"the two fields have different sizes, {dict(field.sizes)} and {dict(other.sizes)}; a cross "
+            "spectrum pairs their samples one to one"
         )
     second = Grid.of(other.transpose(*field.dims))
     if second.units != grid.units or not np.allclose(second.spacings, grid.spacings, rtol=1e-4):
         raise ValueError(
-            f"the two fields lie on different grids: spacing {grid.spacings} {grid.units!r} and {second.spacings} {second.units!r}"
+            f"the two fields lie on different grids: spacing {grid.spacings} {grid.units!r} and "
+            f"{second.spacings} {second.units!r}"
         )
