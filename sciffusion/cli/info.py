@@ -1,0 +1,105 @@
+"""``sciffusion-info``: say what is inside a file of fields or a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser
+
+from sciffusion.cli.common import run_command
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from sciffusion.generate import Model
+
+__all__ = ["describe_field", "describe_model", "main"]
+
+
+def describe_field(field: xr.DataArray) -> Iterator[str]:
+    """Yield lines on dims, units, grid, conditions with their ranges, and provenance; reads no pixel."""
+    yield f"{field.attrs.get('long_name', field.name)} [{field.attrs.get('units', 'no units')}], {field.dtype}"
+    yield "dims: " + ", ".join(f"{dim} {size}" for dim, size in field.sizes.items())
+    yield from _grid(field.coords, [dim for dim in field.dims if dim in field.coords])
+    for name, coord in field.coords.items():
+        if coord.dims == ("sample",):
+            yield f"  {name}(sample): {_range(coord.values)} {coord.attrs.get('units', '')}".rstrip()
+    for key, value in field.attrs.items():
+        if key not in ("long_name", "units"):
+            yield f"{key}: {value}"
+
+
+def describe_model(model: Model) -> Iterator[str]:
+    """Yield lines on field, grid, network, conditions with their ranges, transform, scores and provenance."""
+    header, field = model.header, model.header["field"]
+    yield f"model of {field['long_name']} [{field['attrs'].get('units', 'no units')}]"
+    yield from _grid(model.checkpoint.coords, list(model.checkpoint.coords))
+    weights = sum(value.numel() for value in model.checkpoint.weights.values())
+    yield f"network: {weights / 1e6:.2f} M weights, average of width {header['ema']}; {_flat(header['config']['network'])}"
+    yield f"diffusion: {_flat(header['config']['diffusion'])}"
+    yield f"sampling: {_flat(header['config']['sampling'])}"
+    for name in model.conditions.names:
+        low, high = model.conditions.range(name)
+        yield f"  condition {name}: {low:g} to {high:g} {model.conditions.units[name]}".rstrip()
+    yield "transform: " + ", then ".join(
+        _flat(part) for part in header["transform"].get("parts", [header["transform"]])
+    )
+    yield "groups: " + ", ".join(f"{len(groups)} {name}" for name, groups in header["split"].items())
+    for key, value in header["provenance"].items():
+        yield f"{key}: {value}"
+
+
+def _grid(coords: Any, dims: Sequence[Any]) -> Iterator[str]:
+    for dim in dims:
+        coord = coords[dim]
+        step = float(coord[1] - coord[0]) if coord.size > 1 else float("nan")
+        units = coord.attrs.get("units", "")
+        yield (
+            f"  {dim}: {coord.size} pixels of {step:g} {units}, {float(coord[0]):g} to {float(coord[-1]):g} {units}, "
+            f"boundary {coord.attrs.get('boundary', 'not said')}"
+        )
+
+
+def _range(values: Any) -> str:
+    distinct = sorted(set(values.tolist()))
+    if len(distinct) == 1:
+        return f"{distinct[0]}"
+    if isinstance(distinct[0], str):
+        return ", ".join(repr(value) for value in distinct[:6])
+    return f"{distinct[0]:g} to {distinct[-1]:g} ({len(distinct)} values)"
+
+
+def _flat(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
+
+
+def _info(argv: Sequence[str]) -> None:
+    parser = ArgumentParser(
+        prog="sciffusion-info", description="Say what is inside a file of fields or a checkpoint."
+    )
+    parser.add_argument(
+        "path", type=str, help="File of fields, checkpoint, folder of a run, or packaged model."
+    )
+    parser.add_argument(
+        "--dataset", type=str, default=None, help="Path of the array inside an HDF5 file of several."
+    )
+    arguments = parser.parse_args(list(argv))
+
+    path = Path(arguments.path)
+    if path.is_dir() or path.suffix == ".safetensors" or not path.exists():
+        from sciffusion.generate import load
+
+        lines = describe_model(load(arguments.path, "cpu"))
+    else:
+        from data_loaders import main_variable, open_field
+
+        options = {"dataset": arguments.dataset} if arguments.dataset else {}
+        lines = describe_field(main_variable(open_field(path, **options)))
+    print(f"{arguments.path}\n" + "\n".join(lines))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    return run_command("sciffusion-info", _info, argv)

@@ -1,0 +1,148 @@
+"""``sciffusion-sample``: draw fields from a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser
+
+from sciffusion.cli.common import add_settings, run_command
+
+if TYPE_CHECKING:
+    from sciffusion.generate import Model
+
+__all__ = ["SampleConfig", "main"]
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Settings of ``sciffusion-sample``.
+
+    Parameters
+    ----------
+    model
+        Folder of a run, checkpoint file, or name of a packaged model such as ``cdm``.
+    out
+        File to write; the suffix chooses the format: .h5, .nc, .fits, .npy.
+    num
+        Number of samples.
+    sampler
+        ``ddpm``, ``ddim``, ``heun`` or ``dpmpp_2m``; by default, as this and the next ones, what the checkpoint says.
+    steps
+        Number of sampling steps.
+    spacing
+        Times uniform in ``time`` or in ``log_snr``.
+    eta
+        Stochasticity of ``ddim``.
+    variance
+        Noise of ``ddpm``: ``posterior`` or ``beta``.
+    guidance
+        Weight of classifier-free guidance; 1 is none.
+    condition
+        NAME=VALUE, once for each condition to fix; the others are drawn from the training set.
+    unconditional
+        Hide all conditions from the network.
+    seed
+        Sample i depends on the seed and i alone.
+    batch_size
+        Samples drawn at once; changes none of them.
+    device
+        ``auto``, ``cpu``, ``cuda``, ...
+    trajectory
+        Also draw how the first sample comes out of noise: an animation (.gif), with a strip of times as .png beside it.
+    overwrite
+        Replace existing files.
+    """
+
+    model: str
+    out: str
+    num: int = 16
+    sampler: str | None = None
+    steps: int | None = None
+    spacing: str | None = None
+    eta: float | None = None
+    variance: str | None = None
+    guidance: float | None = None
+    condition: list[str] = field(default_factory=list)
+    unconditional: bool = False
+    seed: int = 0
+    batch_size: int | None = None
+    device: str = "auto"
+    trajectory: str | None = None
+    overwrite: bool = False
+
+    def sampling(self) -> dict[str, Any]:
+        """Return what differs from the checkpoint's own way of sampling."""
+        names = ("sampler", "steps", "spacing", "eta", "variance", "guidance", "batch_size")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def conditions(self) -> dict[str, float]:
+        """Return the conditions as numbers; raises `ValueError` for what is not NAME=NUMBER."""
+        out: dict[str, float] = {}
+        for text in self.condition:
+            name, equals, value = text.partition("=")
+            try:
+                number = float(value)
+            except ValueError:
+                equals, number = "", 0.0
+            if not equals or name in out:
+                raise ValueError(
+                    f"--condition {text}: expected NAME=NUMBER, each name once, such as Omega_m=0.3"
+                )
+            out[name] = number
+        return out
+
+
+def _sample(argv: Sequence[str]) -> None:
+    parser = ArgumentParser(
+        prog="sciffusion-sample", description="Draw fields, in physical units, from a trained model."
+    )
+    parser.add_argument(
+        "model", type=str, help="Folder of a run, checkpoint file, or packaged model such as cdm."
+    )
+    parser.add_argument("--condition", action="append", type=str, default=[],
+                        help="NAME=VALUE, once for each condition to fix.")  # fmt: skip
+    add_settings(parser, SampleConfig, skip=("model", "condition"))
+    config = SampleConfig(**parser.parse_args(list(argv)).as_dict())
+    for path in filter(None, (config.out, config.trajectory)):
+        if Path(path).exists() and not config.overwrite:
+            raise FileExistsError(f"{path} exists: give --overwrite to replace it, or another name")
+
+    from data_loaders import write_field
+    from sciffusion.generate import load
+
+    model = load(config.model, config.device)
+    fields = model.generate(
+        config.num,
+        conditions=config.conditions(),
+        unconditional=config.unconditional,
+        sampling=config.sampling(),
+        seed=config.seed,
+    )
+    write_field(fields, config.out, overwrite=config.overwrite)
+    print(f"{config.out}: {config.num} samples of {fields.attrs.get('long_name', fields.name)} "
+          f"[{fields.attrs.get('units', '')}], {fields.attrs['network_calls']} network calls each")  # fmt: skip
+    if config.trajectory:
+        _draw_trajectory(model, config)
+
+
+def _draw_trajectory(model: Model, config: SampleConfig) -> None:
+    from sciffusion import plot
+
+    states = list(
+        model.trajectory(conditions=config.conditions(), sampling=config.sampling(), seed=config.seed)
+    )
+    path = Path(config.trajectory or "")
+    figure = plot.plot_trajectory(model, states)
+    plot.save(figure, path.with_suffix(".png"))
+    if path.suffix == ".gif":
+        plot.animate_trajectory(states, path)
+    print(f"{path}: {len(states)} times from noise to data; strip of times in {path.with_suffix('.png')}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    return run_command("sciffusion-sample", _sample, argv)

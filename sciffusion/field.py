@@ -1,0 +1,78 @@
+"""A kind of data as the rest of the package knows it: how it is read, seen by a network, and what its symmetries are.
+
+A field is one frozen object. Those that come with the package and those of other packages are found by the same
+mechanism, the entry-point group ``sciffusion.fields``; a script may also `register` one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Field", "field_names", "get_field", "register"]
+
+_registered: dict[str, Field] = {}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One kind of scientific field.
+
+    Parameters
+    ----------
+    name : str
+        What ``--field`` calls it.
+    long_name : str
+        What figures call it.
+    read : callable
+        ``read(paths, **options) -> xarray.DataArray`` with dims ``(sample, [channel,] *grid)``. `paths` is a sequence
+        of files, empty for the packaged default; `options` are those of `data_loaders.open_field`.
+    transform : tuple of str
+        Names of the transforms from physical values to unit variance, in order.
+    symmetries : tuple of str
+        Names of the symmetries of its distribution.
+    conditions : tuple of str
+        Coordinates along ``sample`` that a model is conditional on by default.
+    preset : pathlib.Path
+        YAML file of the settings that suit it.
+    """
+
+    name: str
+    long_name: str
+    read: Callable[..., xr.DataArray]
+    transform: tuple[str, ...]
+    symmetries: tuple[str, ...]
+    conditions: tuple[str, ...]
+    preset: Path
+
+
+def register(field: Field) -> Field:
+    """Make `field` known by its name in this process, and return it."""
+    _registered[field.name] = field
+    return field
+
+
+def field_names() -> list[str]:
+    """Return the names of all known fields, without importing them."""
+    return sorted({*_registered, *(entry.name for entry in entry_points(group="sciffusion.fields"))})
+
+
+def get_field(name: str) -> Field:
+    """Return the field called `name`.
+
+    Raises
+    ------
+    ValueError
+        If no such field is known; the message lists those that are.
+    """
+    if name in _registered:
+        return _registered[name]
+    for entry in entry_points(group="sciffusion.fields", name=name):
+        return entry.load()
+    raise ValueError(f"unknown field {name!r}; known are {', '.join(field_names()) or 'none'}")

@@ -1,0 +1,337 @@
+"""A checkpoint opened: labelled samples in physical units.
+
+model = sciffusion.load("cdm")
+maps = model.generate(16, conditions={"Omega_m": 0.3, "sigma_8": 0.8}, seed=1)
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from data_loaders.files import content_hash
+from sciffusion import __version__
+from sciffusion.checkpoint import Checkpoint
+from sciffusion.condition import Conditioned
+from sciffusion.config import DiffusionConfig, SamplingConfig, build_sampler, build_schedule
+from sciffusion.dataset import Conditions
+from sciffusion.denoise import PREDICTIONS, Denoiser
+from sciffusion.nn.config import UNetConfig
+from sciffusion.nn.runtime import autocast, tune_allocator
+from sciffusion.nn.unet import UNet
+from sciffusion.sample import SeededNoise
+from sciffusion.transform import Transform, from_dict
+
+__all__ = ["Model", "load", "packaged_models"]
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def packaged_models() -> dict[str, Path]:
+    """Return the trained models that come with the package, by name."""
+    folder = Path(str(files("sciffusion") / "models"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def load(name_or_path: str | Path, device: torch.device | str = "auto") -> Model:
+    """Open a trained model.
+
+    Parameters
+    ----------
+    name_or_path : str or pathlib.Path
+        Name of a packaged model (``"cdm"``), a checkpoint file, or the folder of a run.
+    device : torch.device or str
+        ``"auto"`` takes an accelerator where there is one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is neither a packaged model nor a file; the message names the packaged models.
+
+    Examples
+    --------
+    >>> import sciffusion
+    >>> model = sciffusion.load("cdm")
+    >>> model.generate(1, conditions={"Omega_m": 0.3, "sigma_8": 0.8}, sampling={"steps": 2}, progress=False).sizes
+    Frozen({'sample': 1, 'y': 64, 'x': 64})
+    """
+    packaged = packaged_models()
+    path = packaged.get(str(name_or_path), Path(name_or_path))
+    path = path / CHECKPOINT if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{name_or_path}: neither a checkpoint, nor the folder of a run, nor a packaged model "
+            f"({', '.join(packaged) or 'none is packaged'})"
+        )
+    return Model(Checkpoint.open(path), source=path, device=device)
+
+
+def pick_device(name: torch.device | str) -> torch.device:
+    """Return the device called `name`; ``"auto"`` is an accelerator where there is one, else the CPU."""
+    if str(name) != "auto":
+        return torch.device(name)
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
+
+
+def build_denoiser(
+    diffusion: DiffusionConfig,
+    network: UNetConfig,
+    boundary: tuple[str, ...],
+    channels: int,
+    conditions: tuple[str, ...],
+) -> Denoiser:
+    """Return the untrained denoiser of these settings for a grid with one `boundary` per axis."""
+    unet = UNet(len(boundary), channels, channels, boundary=boundary, conditions=conditions, config=network)
+    return Denoiser(unet, build_schedule(diffusion), PREDICTIONS[diffusion.prediction])
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained diffusion model with everything that makes its samples fields.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        As opened.
+    source : pathlib.Path, optional
+        Where it came from.
+    device : torch.device or str
+        Where the network runs.
+    """
+
+    checkpoint: Checkpoint
+    source: Path | None = None
+    device: torch.device | str = "auto"
+
+    def __post_init__(self) -> None:
+        config, field = self.header["config"], self.header["field"]
+        boundary = tuple(self.checkpoint.coords[dim].attrs["boundary"] for dim in self._grid)
+        network = UNetConfig(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in config["network"].items()}
+        )
+        denoiser = build_denoiser(
+            DiffusionConfig(**config["diffusion"]),
+            network,
+            boundary,
+            field["channels"],
+            self.conditions.names,
+        )
+        denoiser.backbone.load_state_dict(self.checkpoint.weights)
+        object.__setattr__(self, "device", pick_device(self.device))
+        object.__setattr__(self, "denoiser", denoiser.to(self.device).eval().requires_grad_(False))
+
+    denoiser: Denoiser = None  # type: ignore[assignment]  # built by __post_init__
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The checkpoint's description: settings, transform, split, scores and provenance."""
+        return self.checkpoint.header
+
+    @property
+    def transform(self) -> Transform:
+        """The fitted transform from physical values to what the network sees."""
+        return from_dict(self.header["transform"])
+
+    @property
+    def conditions(self) -> Conditions:
+        """The conditions of the training set."""
+        return Conditions(self.checkpoint.conditions, self.header["conditions"])
+
+    @property
+    def sampling(self) -> SamplingConfig:
+        """How samples are drawn unless told otherwise."""
+        return SamplingConfig(**self.header["config"]["sampling"])
+
+    @property
+    def _grid(self) -> list[str]:
+        return [dim for dim in self.header["field"]["dims"] if dim not in ("sample", "channel")]
+
+    def generate(
+        self,
+        num: int,
+        *,
+        conditions: Mapping[str, Any] | None = None,
+        unconditional: bool = False,
+        sampling: SamplingConfig | Mapping[str, Any] | None = None,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> xr.DataArray:
+        """Draw samples.
+
+        Sample ``i`` depends on `seed` and ``i`` alone, to float tolerance: not on `num` nor on the batch size.
+
+        Parameters
+        ----------
+        num : int
+            How many.
+        conditions : mapping of str to float or array (num,), optional
+            Physical values of the conditions. Those not named are drawn, with the named ones, from the training set:
+            without any, each sample takes the values of a random training sample.
+        unconditional : bool
+            Hide all conditions from the network instead.
+        sampling : SamplingConfig or mapping, optional
+            How; a mapping changes single settings of the checkpoint's own.
+        seed : int
+            Of everything random.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        xarray.DataArray
+            ``(sample, [channel,] *grid)`` float32 in the units of the training data, with the coordinates of the grid,
+            the conditions along ``sample``, and provenance in the attributes.
+
+        Raises
+        ------
+        ValueError
+            If a condition is unknown, or both `conditions` and `unconditional` are given.
+
+        Warns
+        -----
+        UserWarning
+            If a condition lies outside the range of the training set.
+        """
+        config = self._settings(sampling)
+        values = self._condition_values(num, conditions, unconditional, seed)
+        sampler, parts = build_sampler(config), []
+        bar = tqdm(total=num, desc="sampling", unit="map", disable=None if progress else True)
+        with bar, torch.inference_mode():
+            tune_allocator()
+            for start in range(0, num, config.batch_size):
+                index = np.arange(start, min(start + config.batch_size, num))
+                with autocast(self.device):
+                    x = sampler(self._bound(values, index, config), *self._noise(seed, index))
+                parts.append(x.float().cpu())
+                bar.update(len(index))
+        return self._label(torch.cat(parts), values, self._provenance(config, sampler.calls(), seed))
+
+    def trajectory(
+        self,
+        num: int = 1,
+        *,
+        conditions: Mapping[str, Any] | None = None,
+        sampling: SamplingConfig | Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> Iterator[tuple[float, xr.DataArray, xr.DataArray]]:
+        """Draw `num` samples and yield every time on the way, from noise (t = 1) to data (t = 0).
+
+        Yields
+        ------
+        t : float
+            Time.
+        x_t : xarray.DataArray
+            The noisy state, in the network's units (variance 1).
+        x_hat : xarray.DataArray
+            The estimate of the final sample at this time, in the network's units.
+        """
+        config = self._settings(sampling)
+        values = self._condition_values(num, conditions, False, seed)
+        index = np.arange(num)
+        with torch.inference_mode(), autocast(self.device):
+            bound = self._bound(values, index, config)
+            for state in build_sampler(config).trajectory(bound, *self._noise(seed, index)):
+                x_hat = state.x if state.x_hat is None else state.x_hat
+                yield float(state.t), self._network_field(state.x, values), self._network_field(x_hat, values)
+
+    def noised(self, field: xr.DataArray, t: float, seed: int = 0) -> xr.DataArray:
+        """Return the forward process: `field` in physical units, transformed, at time `t`, in the network's units."""
+        x = self.transform(field)
+        alpha, sigma = (float(v) for v in self.denoiser.schedule(torch.tensor(t, dtype=torch.float64)))
+        eps = SeededNoise(seed, range(field.sizes["sample"]))(torch.empty(x.shape))
+        return x.copy(data=alpha * x.values + sigma * eps.numpy())
+
+    def _settings(self, sampling: SamplingConfig | Mapping[str, Any] | None) -> SamplingConfig:
+        if isinstance(sampling, SamplingConfig):
+            return sampling
+        return replace(self.sampling, **(sampling or {}))
+
+    def _shape(self) -> tuple[int, ...]:
+        return (self.header["field"]["channels"], *(self.checkpoint.coords[dim].size for dim in self._grid))
+
+    def _noise(self, seed: int, index: np.ndarray) -> tuple[Tensor, SeededNoise]:
+        noise = SeededNoise(seed, index.tolist())
+        return noise(torch.empty(len(index), *self._shape(), device=self.device)), noise
+
+    def _bound(
+        self, values: Mapping[str, np.ndarray], index: np.ndarray, config: SamplingConfig
+    ) -> Conditioned:
+        cond = self.conditions.standardize({name: value[index] for name, value in values.items()})
+        cond = {name: type(c)(c.value.to(self.device), c.present.to(self.device)) for name, c in cond.items()}
+        return Conditioned(self.denoiser, cond or None, guidance=config.guidance)
+
+    def _condition_values(
+        self, num: int, given: Mapping[str, Any] | None, unconditional: bool, seed: int
+    ) -> dict[str, np.ndarray]:
+        """Physical values (num,) of every condition; NaN where hidden."""
+        known, given = self.conditions, dict(given or {})
+        if unknown := set(given) - set(known.names):
+            raise ValueError(
+                f"unknown condition {min(unknown)!r}; this model knows {', '.join(known.names) or 'none'}"
+            )
+        if unconditional and given:
+            raise ValueError("conditions and unconditional exclude each other: give one of them")
+        if unconditional:
+            return {name: np.full(num, np.nan) for name in known.names}
+        if num < 1:
+            raise ValueError(f"expected at least 1 sample to draw, got {num}")
+        rows = [np.random.default_rng([seed, 0xC09D, i]).integers(2**62) for i in range(num)]
+        values = {name: table[np.array(rows) % len(table)] for name, table in known.table.items()}
+        for name, value in given.items():
+            values[name] = np.broadcast_to(np.asarray(value, np.float64), (num,)).copy()
+            low, high = known.range(name)
+            outside = (values[name] < low) | (values[name] > high)
+            if outside.any():
+                warnings.warn(
+                    f"{name} = {values[name][outside][0]:g} lies outside the training set's range {low:g} to {high:g}: "
+                    "the model extrapolates",
+                    UserWarning,
+                    stacklevel=3,
+                )
+        return values
+
+    def _network_field(self, x: Tensor, values: Mapping[str, np.ndarray]) -> xr.DataArray:
+        field = self.header["field"]
+        array = x.float().cpu().numpy()
+        coords = {dim: self.checkpoint.coords[dim] for dim in self._grid}
+        units = self.conditions.units
+        coords |= {n: xr.DataArray(v, dims=("sample",), attrs={"units": units[n]}) for n, v in values.items()}
+        if "channel" not in field["dims"]:
+            array = array[:, 0]
+        return xr.DataArray(
+            array, dims=field["dims"], coords=coords, name=field["name"], attrs=dict(field["attrs"])
+        )
+
+    def _label(
+        self, x: Tensor, values: Mapping[str, np.ndarray], provenance: Mapping[str, Any]
+    ) -> xr.DataArray:
+        out = self.transform.inverse(self._network_field(x, values)).astype(np.float32)
+        bad = ~np.isfinite(out.values)
+        if bad.any():
+            raise FloatingPointError(
+                f"{np.count_nonzero(bad)} values of sample {int(np.argwhere(bad)[0][0])} are not finite: "
+                "take more sampling steps, or train longer"
+            )
+        return out.assign_attrs(provenance)
+
+    def _provenance(self, config: SamplingConfig, calls: int, seed: int) -> dict[str, Any]:
+        return {
+            "sciffusion_version": __version__,
+            "checkpoint": content_hash(self.source)[:16] if self.source else "not saved",
+            "sampler": config.sampler,
+            "steps": config.steps,
+            "spacing": config.spacing,
+            "guidance": config.guidance,
+            "network_calls": calls,
+            "seed": seed,
+        }

@@ -1,0 +1,409 @@
+"""A training run from data to figures, as ``sciffusion-train`` does it and a script may.
+
+from sciffusion.config import RunConfig
+from sciffusion.run import Run
+Run(RunConfig(field="cdm", minutes=5, out="runs/try")).execute()
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+import yaml
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from data_loaders import write_field
+from data_loaders.files import replacing
+from sciffusion import __version__, plot
+from sciffusion.checkpoint import Checkpoint, load_state, save_state
+from sciffusion.config import RunConfig, build_sampler
+from sciffusion.dataset import Conditions, FieldDataset, grid_dims, split_by_group
+from sciffusion.field import get_field
+from sciffusion.generate import CHECKPOINT, Model, build_denoiser, pick_device
+from sciffusion.nn.runtime import tune_allocator
+from sciffusion.symmetry import symmetries
+from sciffusion.train import DenoisingObjective, Progress, Trainer
+from sciffusion.transform import chain
+from sciffusion.validate import Comparison, compare
+
+__all__ = ["CONFIG", "Run"]
+
+CONFIG, PROGRESS, STATE, SAMPLES = "config.yaml", "progress.jsonl", "state/state.safetensors", "samples.h5"
+
+# A resumed run may differ from the one it goes on with in these settings, which change none of its numbers.
+FREE_ON_RESUME = ("out", "resume", "overwrite", "dry_run", "device")
+
+_FIGURE_SECONDS = 20.0  # comparison, figures and files at the end
+_PACE_STEPS = (3, 23)  # steps whose median time fixes the number of samples: the first ones warm caches up
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped by a signal, after its state was saved."""
+
+
+@dataclass
+class Prepared:
+    """Data and model of a run, ready to train."""
+
+    field: xr.DataArray
+    split: dict[str, np.ndarray]
+    train: FieldDataset
+    validation: FieldDataset
+    trainer: Trainer
+    objective: DenoisingObjective
+
+
+class Run:
+    """One training run in one folder.
+
+    Parameters
+    ----------
+    config : RunConfig
+        All settings.
+    progress : bool
+        Show progress bars and print what is done.
+    """
+
+    def __init__(self, config: RunConfig, progress: bool = True) -> None:
+        self.config, self.progress = config, progress
+        self.folder = Path(config.out or f"runs/{config.field}")
+        self.began = time.monotonic()
+
+    def execute(self) -> Comparison | None:
+        """Train, draw, compare and write everything into the folder.
+
+        Returns
+        -------
+        Comparison or None
+            The held-out fields beside the drawn ones; None for a dry run.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds a run, and neither `overwrite` nor `resume` is set.
+        Interrupted
+            After Ctrl-C or SIGTERM, once the state is saved.
+        ValueError
+            For settings or data that do not fit together.
+        """
+        self._check_folder()
+        tune_allocator()
+        prepared = self.prepare()
+        self._say(self.plan(prepared))
+        if self.config.dry_run:
+            return None
+        self._start(prepared)
+        self._train(prepared)
+        width = self._choose_average(prepared)
+        self._save_checkpoint(prepared, width, {})
+        return self._finish(prepared, width)
+
+    def prepare(self) -> Prepared:
+        """Read and split the data, fit the transform on the training part, build network and trainer."""
+        config, kind = self.config, get_field(self.config.field)
+        options = {"dataset": config.dataset, "box_size": config.box_size, "units": config.units,
+                   "boundary": config.boundary}  # fmt: skip
+        field = kind.read(config.data, **{key: value for key, value in options.items() if value is not None})
+        split = split_by_group(field, config.split.validation, config.split.test, config.seed)
+        training = field.isel(sample=split["train"])
+        transform = chain(kind.transform if config.transform is None else config.transform).fit(training)
+        names = kind.conditions if config.conditions is None else config.conditions
+        if config.conditions is None:
+            # The field's own conditions are taken as far as the data have them: a bare array has none.
+            names = [name for name in names if name in field.coords]
+        conditions = Conditions.of(training, names)
+        boundary = tuple(field[dim].attrs["boundary"] for dim in grid_dims(field))
+        moves = symmetries(kind.symmetries if config.symmetries is None else config.symmetries, boundary)
+        parts = {
+            name: FieldDataset(field, split[name], transform, conditions, moves, config.seed)
+            for name in ("train", "validation")
+        }
+        torch.manual_seed(config.seed)
+        device = pick_device(config.device)
+        channels = field.sizes.get("channel", 1)
+        denoiser = build_denoiser(config.diffusion, config.network, boundary, channels, conditions.names).to(
+            device
+        )
+        if config.init_from:
+            _initialize(denoiser.backbone, config.init_from)
+        objective = DenoisingObjective(denoiser, config.diffusion, config.seed)
+        trainer = Trainer(objective, parts["train"], config.training, device)
+        return Prepared(field, split, parts["train"], parts["validation"], trainer, objective)
+
+    def plan(self, prepared: Prepared) -> str:
+        """Describe the run in a few lines."""
+        field, split, trainer = prepared.field, prepared.split, prepared.trainer
+        groups = {name: len(np.unique(_groups(field)[index])) for name, index in split.items()}
+        counts = ", ".join(f"{len(split[name])} {name} ({groups[name]} groups)" for name in split)
+        size = " x ".join(str(field.sizes[dim]) for dim in grid_dims(field))
+        weights = sum(p.numel() for p in trainer.parameters.values())
+        names = ", ".join(prepared.train.conditions.names) or "nothing"
+        budget = f"{trainer.total} samples" if trainer.total else f"{self.config.minutes:g} minutes"
+        return (
+            f"{get_field(self.config.field).long_name}: {counts}; {size} pixels [{field.attrs.get('units', '')}]\n"
+            f"U-Net with {weights / 1e6:.2f} M parameters on {trainer.device}, "
+            f"{'bf16' if trainer.bf16 else 'fp32'}, conditional on {names}; {budget}; into {self.folder}"
+        )
+
+    def _say(self, text: str) -> None:
+        if self.progress:
+            tqdm.write(text)
+
+    def _check_folder(self) -> None:
+        config, taken = self.config, (self.folder / CONFIG).exists()
+        if config.resume and not (self.folder / STATE).exists():
+            raise FileNotFoundError(f"{self.folder}: no run to resume here ({STATE} is missing)")
+        if taken and not (config.resume or config.overwrite or config.dry_run):
+            raise FileExistsError(
+                f"{self.folder} holds a run: go on with it by --resume, replace it by --overwrite, or choose another --out"
+            )
+
+    def _start(self, prepared: Prepared) -> None:
+        """Load the state to resume, or write settings and a first state."""
+        if self.config.resume:
+            tensors, numbers = load_state(self.folder / STATE)
+            _same_settings(numbers["config"], self.config.to_dict())
+            prepared.trainer.load_state(tensors, numbers)
+            self._trim_log(prepared.trainer.samples)
+            self._say(f"resuming after {prepared.trainer.samples} samples")
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self.folder / CONFIG, overwrite=True) as temporary:
+            Path(temporary).write_text(yaml.safe_dump(self.config.to_dict(), sort_keys=False))
+        (self.folder / PROGRESS).write_text("")
+        self._save_state(prepared)
+
+    def _trim_log(self, samples: int) -> None:
+        """Drop what was logged after the state was saved: it will be logged again."""
+        kept = [line for line in self._log() if line["samples"] <= samples]
+        with replacing(self.folder / PROGRESS, overwrite=True) as temporary:
+            Path(temporary).write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    def _log(self) -> list[dict[str, Any]]:
+        lines = (self.folder / PROGRESS).read_text().splitlines()
+        return [
+            json.loads(line) for line in lines if line.endswith("}")
+        ]  # a killed writer leaves half a line
+
+    def _save_state(self, prepared: Prepared) -> None:
+        tensors, numbers = prepared.trainer.state()
+        save_state(self.folder / STATE, tensors, {**numbers, "config": self.config.to_dict()})
+
+    def _train(self, prepared: Prepared) -> None:
+        trainer, config = prepared.trainer, self.config.training
+        saved, losses, pace = time.monotonic(), [], []
+        bar = tqdm(total=trainer.total, initial=trainer.samples, desc="training", unit="map",
+                   disable=None if self.progress else True)  # fmt: skip
+        with bar, _signals() as stop, open(self.folder / PROGRESS, "a", buffering=1) as log:
+            for progress in trainer:
+                log.write(json.dumps(_line(progress)) + "\n")
+                losses = [*losses[-99:], progress.loss]
+                if trainer.total is None:
+                    pace.append(progress.seconds)
+                    self._fix_total(prepared, pace)
+                    bar.total = trainer.total
+                bar.set_postfix(loss=f"{np.mean(losses):.4f}", refresh=False)
+                bar.update(progress.samples - bar.n)
+                if _due(progress, trainer.total, config.evaluations, config.batch_size):
+                    log.write(json.dumps(self._evaluate(prepared, 0)) + "\n")
+                if stop or time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                    self._save_state(prepared)
+                    saved = time.monotonic()
+                if stop:
+                    raise Interrupted(
+                        f"stopped after {trainer.samples} samples; go on with\n"
+                        f"  sciffusion-train --field {self.config.field} --out {self.folder} --resume"
+                    )
+        self._save_state(prepared)
+
+    def _fix_total(self, prepared: Prepared, pace: list[float]) -> None:
+        """Once the speed is known, set the total of samples that the budget allows."""
+        trainer, config = prepared.trainer, self.config
+        if len(pace) < _PACE_STEPS[1] and sum(pace) < 6 * config.minutes:
+            return
+        step = median(pace[_PACE_STEPS[0] :] or pace)
+        left = 60 * config.minutes - (time.monotonic() - self.began) - self._reserve(prepared)
+        steps = trainer.step + max(1, int(left / step))
+        trainer.total = steps * config.training.batch_size
+        self._say(
+            f"{step:.2f} s a step of {config.training.batch_size}: {trainer.total} samples fit the budget"
+        )
+
+    def _reserve(self, prepared: Prepared) -> float:
+        """Seconds that held-out losses, sampling and figures will take."""
+        config, began = self.config, time.monotonic()
+        prepared.objective.heldout(prepared.validation, 16)
+        per_map = (time.monotonic() - began) / (8 * min(16, len(prepared.validation)))  # eight noise bands
+        evaluations = config.training.evaluations + len(config.training.ema)
+        heldout = evaluations * 8 * min(config.training.heldout, len(prepared.validation))
+        drawn = build_sampler(config.sampling).calls() * self._num(prepared)
+        return 1.1 * per_map * (heldout + drawn) + min(_FIGURE_SECONDS, 12 * config.minutes)
+
+    def _num(self, prepared: Prepared) -> int:
+        if self.config.sampling.num is not None:
+            return self.config.sampling.num
+        return min(256, len(prepared.split["test"]))
+
+    def _evaluate(self, prepared: Prepared, which: int) -> dict[str, Any]:
+        """Held-out loss per noise band with the weights of average number `which`."""
+        trainer = prepared.trainer
+        average = trainer.averages[which]
+        with (
+            _weights(trainer, average.tensors),
+            torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bf16),
+        ):
+            bands = prepared.objective.heldout(prepared.validation, self.config.training.heldout)
+        return {"samples": trainer.samples, "ema": average.width, "heldout": bands}
+
+    def _choose_average(self, prepared: Prepared) -> int:
+        """Index of the average with the lowest held-out loss."""
+        if not len(prepared.validation):
+            return 0
+        results = [self._evaluate(prepared, which) for which in range(len(prepared.trainer.averages))]
+        with open(self.folder / PROGRESS, "a") as log:
+            log.writelines(json.dumps(line) + "\n" for line in results)
+        return int(np.argmin([np.mean(list(line["heldout"].values())) for line in results]))
+
+    def _save_checkpoint(self, prepared: Prepared, width: int, scores: dict[str, Any]) -> None:
+        trainer, field = prepared.trainer, prepared.field
+        average = trainer.averages[width]
+        groups = _groups(field)
+        header = {
+            "config": self.config.to_dict(),
+            "field": {
+                "name": self.config.field,
+                "long_name": get_field(self.config.field).long_name,
+                "dims": [str(dim) for dim in field.dims],
+                "channels": field.sizes.get("channel", 1),
+                "attrs": {
+                    key: field.attrs[key] for key in ("units", "long_name", "component") if key in field.attrs
+                },
+            },
+            "transform": prepared.train.transform.to_dict(),
+            "conditions": dict(prepared.train.conditions.units),
+            "split": {name: np.unique(groups[index]).tolist() for name, index in prepared.split.items()},
+            "ema": average.width,
+            "scores": scores,
+            "provenance": {
+                "sciffusion_version": __version__,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "samples_seen": trainer.samples,
+                "training_maps": len(prepared.train),
+                "data": self.config.data or f"packaged with the field {self.config.field}",
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "machine": platform.machine(),
+            },
+        }
+        coords = {dim: field[dim] for dim in grid_dims(field)}
+        checkpoint = Checkpoint(average.tensors, coords, dict(prepared.train.conditions.table), header)
+        checkpoint.save(self.folder / CHECKPOINT, overwrite=True)
+
+    def _finish(self, prepared: Prepared, width: int) -> Comparison:
+        """Draw as many fields as there are held-out ones, under their conditions, and compare."""
+        field, model = (
+            prepared.field,
+            Model(Checkpoint.open(self.folder / CHECKPOINT), self.folder / CHECKPOINT),
+        )
+        test = prepared.split["test"] if len(prepared.split["test"]) else prepared.split["validation"]
+        num = self._num(prepared)
+        chosen = np.sort(test[np.linspace(0, len(test) - 1, min(num, len(test))).astype(int)])
+        real = field.isel(sample=chosen).load()
+        partner = np.arange(num) % len(chosen)
+        conditions = {name: real[name].values[partner] for name in model.conditions.names}
+        generated = model.generate(num, conditions=conditions, seed=self.config.seed, progress=self.progress)
+        write_field(generated, self.folder / SAMPLES, overwrite=True)
+        comparison = compare(real, generated)
+        comparison.write(self.folder, overwrite=True)
+        self._figures(real, generated)
+        self._save_checkpoint(prepared, width, comparison.scores)
+        self._say(comparison.summary())
+        self._say(f"{self.folder}: {CHECKPOINT}, {SAMPLES}, figures, scores.json; "
+                  f"{(time.monotonic() - self.began) / 60:.1f} minutes")  # fmt: skip
+        return comparison
+
+    def _figures(self, real: xr.DataArray, generated: xr.DataArray) -> None:
+        plot.save(plot.plot_loss(self._log()).figure, self.folder / "loss.png")
+
+
+def _groups(field: xr.DataArray) -> np.ndarray:
+    return np.asarray(field["group"].values) if "group" in field.coords else np.arange(field.sizes["sample"])
+
+
+def _line(progress: Progress) -> dict[str, Any]:
+    return {key: getattr(progress, key) for key in progress.__dataclass_fields__}
+
+
+def _due(progress: Progress, total: int | None, times: int, batch: int) -> bool:
+    """Whether one of `times` evenly spaced evaluations falls on this step."""
+    if not total or not times:
+        return False
+    every = total / times
+    return progress.samples // every > max(0, progress.samples - batch) // every
+
+
+def _initialize(network: torch.nn.Module, path: str) -> None:
+    """Copy the weights of another checkpoint, or say why they do not fit."""
+    from sciffusion.generate import load
+
+    weights = load(path, "cpu").checkpoint.weights
+    own = network.state_dict()
+    odd = sorted(set(weights) ^ set(own)) or [name for name in own if own[name].shape != weights[name].shape]
+    if odd:
+        raise ValueError(
+            f"{path}: its network differs from this run's in {odd[0]!r}; use the same network and conditions"
+        )
+    network.load_state_dict(weights)
+
+
+def _same_settings(stored: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to resume with settings other than the run's own."""
+    for key, value in stored.items():
+        if key not in FREE_ON_RESUME and now.get(key) != value:
+            raise ValueError(
+                f"{key}: the run to resume has {value!r}, the command asks for {now.get(key)!r}; leave it out, "
+                "or start a new run with --init_from"
+            )
+
+
+@contextmanager
+def _weights(trainer: Trainer, tensors: dict[str, Tensor]) -> Iterator[None]:
+    """Put other weights into the network for a while."""
+    kept = {name: value.detach().clone() for name, value in trainer.parameters.items()}
+    try:
+        with torch.no_grad():
+            for name, value in trainer.parameters.items():
+                value.copy_(tensors[name])
+        yield
+    finally:
+        with torch.no_grad():
+            for name, value in trainer.parameters.items():
+                value.copy_(kept[name])
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying from them."""
+    caught: list[int] = []
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, lambda received, _: caught.append(received))
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,258 @@
+"""Transforms between physical fields and what a network sees: ``DataArray -> DataArray``, fitted, inverted, stored.
+
+A chain such as ``Log10`` then ``Standardize`` is fitted on the training split alone, travels in the checkpoint as
+plain numbers, and is inverted at the end, so that samples come back in the units of the data. Nothing is assumed
+about the range of the values and nothing is clipped.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["TRANSFORMS", "Asinh", "Chain", "Log10", "Standardize", "Transform", "chain", "from_dict"]
+
+Blocks = Callable[[], Iterable[xr.DataArray]]
+
+_BLOCK = 2**24  # values that a pass over the data holds at a time: memory-mapped sets are never read whole
+
+
+def _blocks(field: xr.DataArray) -> Iterator[xr.DataArray]:
+    if "sample" not in field.dims:
+        yield field.astype(np.float64)
+        return
+    size = max(1, _BLOCK * field.sizes["sample"] // max(1, field.size))
+    for start in range(0, field.sizes["sample"], size):
+        yield field.isel(sample=slice(start, start + size)).astype(np.float64)
+
+
+def _refuse(field: xr.DataArray, bad: np.ndarray, what: str, advice: str) -> None:
+    """Raise `ValueError` saying how many values are `bad`, and where the first is."""
+    if bad.any():
+        place = ", ".join(f"{dim} {i}" for dim, i in zip(field.dims, np.argwhere(bad)[0]))
+        raise ValueError(
+            f"{field.name or 'field'}: {np.count_nonzero(bad)} of {bad.size} values are {what}, the first at {place}; "
+            + advice
+        )
+
+
+class Transform(ABC):
+    """A map of the values of a field that can be fitted, inverted and stored.
+
+    Dims, coordinates and attributes pass through: ``attrs["units"]`` stays the unit of the data, to which `inverse`
+    returns.
+    """
+
+    def fit(self, field: xr.DataArray) -> Self:
+        """Return the transform with its free parameters measured on `field` ``(sample, [channel,] *grid)``.
+
+        Parameters given at construction are kept. A large array is read some samples at a time.
+        """
+        return self._fit(lambda: _blocks(field))
+
+    def __call__(self, field: xr.DataArray) -> xr.DataArray:
+        """Transform `field`; raises `ValueError` naming the number and place of values that cannot be."""
+        field = field.astype(np.float64)
+        _refuse(field, ~np.isfinite(field.values), "not finite", "repair or drop them")
+        return field.copy(data=self._forward(field))
+
+    def inverse(self, field: xr.DataArray) -> xr.DataArray:
+        """Undo the transform; returns float64 in the units of the data."""
+        field = field.astype(np.float64)
+        return field.copy(data=self._backward(field))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers and strings that `from_dict` turns back into this transform."""
+        name = next(name for name, kind in TRANSFORMS.items() if kind is type(self))
+        return {"name": name, **asdict(self)}  # type: ignore[call-overload]
+
+    def _fit(self, blocks: Blocks) -> Self:
+        return self
+
+    @abstractmethod
+    def _forward(self, field: xr.DataArray) -> np.ndarray: ...
+
+    @abstractmethod
+    def _backward(self, field: xr.DataArray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Log10(Transform):
+    """``y = log10(x)`` for positive fields such as densities.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> Log10()(xr.DataArray([[1.0, 100.0]], dims=("sample", "x"))).values.tolist()
+    [[0.0, 2.0]]
+    """
+
+    def _forward(self, field: xr.DataArray) -> np.ndarray:
+        _refuse(
+            field,
+            field.values <= 0,
+            "not positive",
+            "log10 cannot take them: use the transform 'asinh' instead",
+        )
+        return np.log10(field.values)
+
+    def _backward(self, field: xr.DataArray) -> np.ndarray:
+        return 10.0**field.values
+
+
+@dataclass(frozen=True)
+class Asinh(Transform):
+    """``y = asinh(x / scale)``: linear near zero, logarithmic far from it, for fields of either sign.
+
+    Parameters
+    ----------
+    scale : float, optional
+        Where the linear part ends [units of the field]; fitted as the median of ``|x|`` if not given.
+    """
+
+    scale: float | None = None
+
+    def _fit(self, blocks: Blocks) -> Self:
+        if self.scale is not None:
+            return self
+        # The median of the blocks' medians: a scale, not a statistic, so one pass is enough.
+        scale = float(np.median([np.median(np.abs(block.values)) for block in blocks()]))
+        if not scale > 0:
+            raise ValueError(f"the median of |x| is {scale}: give asinh a positive scale")
+        return replace(self, scale=scale)
+
+    def _forward(self, field: xr.DataArray) -> np.ndarray:
+        return np.arcsinh(field.values / self._fitted())
+
+    def _backward(self, field: xr.DataArray) -> np.ndarray:
+        return np.sinh(field.values) * self._fitted()
+
+    def _fitted(self) -> float:
+        if self.scale is None:
+            raise ValueError("asinh has no scale yet: fit it, or give scale")
+        return self.scale
+
+
+@dataclass(frozen=True)
+class Standardize(Transform):
+    """``y = (x - mean) / std``, measured over all pixels of the training split; with a dim ``channel``, per channel.
+
+    Parameters
+    ----------
+    mean, std : tuple of float, optional
+        One value, or one a channel; fitted if not given.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def _fit(self, blocks: Blocks) -> Self:
+        if self.mean is not None and self.std is not None:
+            return self
+        count, shift, total, square = 0, None, np.zeros(1), np.zeros(1)
+        for block in blocks():
+            axis = tuple(i for i, dim in enumerate(block.dims) if dim != "channel")
+            # Sums about the first block's mean: the mean of a log-density is many times its scatter.
+            shift = block.values.mean(axis=axis, keepdims=True) if shift is None else shift
+            values = block.values - shift
+            count += values.size // max(1, block.sizes.get("channel", 1))
+            total, square = (
+                total + np.ravel(values.sum(axis=axis)),
+                square + np.ravel((values**2).sum(axis=axis)),
+            )
+        if shift is None:
+            raise ValueError("no samples to fit a transform on")
+        mean = total / count
+        std = np.sqrt(square / count - mean**2)
+        if not (np.isfinite(std).all() and (std > 0).all()):
+            raise ValueError(f"the standard deviation is {std.tolist()}: a field that varies is needed")
+        return replace(self, mean=tuple((mean + np.ravel(shift)).tolist()), std=tuple(std.tolist()))
+
+    def _forward(self, field: xr.DataArray) -> np.ndarray:
+        mean, std = self._fitted(field)
+        return (field.values - mean) / std
+
+    def _backward(self, field: xr.DataArray) -> np.ndarray:
+        mean, std = self._fitted(field)
+        return field.values * std + mean
+
+    def _fitted(self, field: xr.DataArray) -> list[np.ndarray]:
+        """Mean and std, shaped to broadcast over the dims of `field`."""
+        if self.mean is None or self.std is None:
+            raise ValueError("standardize has no mean and std yet: fit it first")
+        shape = [-1 if dim == "channel" else 1 for dim in field.dims]
+        return [np.asarray(values, np.float64).reshape(shape) for values in (self.mean, self.std)]
+
+
+@dataclass(frozen=True)
+class Chain(Transform):
+    """Transforms applied one after the other, and inverted in the reverse order.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> field = xr.DataArray(np.geomspace(1, 1e4, 8).reshape(2, 4), dims=("sample", "x"))
+    >>> both = Chain((Log10(), Standardize())).fit(field)
+    >>> round(float(both(field).std()), 6)
+    1.0
+    >>> bool(np.allclose(both.inverse(both(field)), field))
+    True
+    """
+
+    parts: tuple[Transform, ...] = ()
+
+    def _fit(self, blocks: Blocks) -> Self:
+        fitted: list[Transform] = []
+        for part in self.parts:
+            before = Chain(tuple(fitted))
+            fitted.append(part._fit(lambda before=before: (before(block) for block in blocks())))
+        return replace(self, parts=tuple(fitted))
+
+    def _forward(self, field: xr.DataArray) -> np.ndarray:
+        for part in self.parts:
+            field = part(field)
+        return field.values
+
+    def _backward(self, field: xr.DataArray) -> np.ndarray:
+        for part in reversed(self.parts):
+            field = part.inverse(field)
+        return field.values
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers and strings that `from_dict` turns back into this chain."""
+        return {"name": "chain", "parts": [part.to_dict() for part in self.parts]}
+
+
+TRANSFORMS: Mapping[str, type[Transform]] = {
+    "log10": Log10,
+    "asinh": Asinh,
+    "standardize": Standardize,
+    "chain": Chain,
+}
+
+
+def chain(names: Sequence[str]) -> Chain:
+    """Return the unfitted transforms of these `names` in a row, as configurations write them.
+
+    Examples
+    --------
+    >>> chain(["log10", "standardize"]).parts
+    (Log10(), Standardize(mean=None, std=None))
+    """
+    return Chain(tuple(from_dict({"name": name}) for name in names))
+
+
+def from_dict(stored: Mapping[str, Any]) -> Transform:
+    """Return the transform that `Transform.to_dict` stored; raises `ValueError` for an unknown name."""
+    settings = dict(stored)
+    name = settings.pop("name", None)
+    if name not in TRANSFORMS:
+        raise ValueError(f"unknown transform {name!r}; known are {', '.join(TRANSFORMS)}")
+    if name == "chain":
+        return Chain(tuple(from_dict(part) for part in settings.get("parts", ())))
+    return TRANSFORMS[name](**{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()})
