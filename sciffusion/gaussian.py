@@ -69,8 +69,8 @@ class GaussianFieldDenoiser(torch.nn.Module):
         if not (power.isfinite().all() and (power >= 0).all() and torch.allclose(power, mirrored, rtol=1e-6)):
             raise ValueError(
                 "the power must be finite, not negative, and that of a real field: the same at k and -k, in "
-                f"the layout of torch.fft.fftn; got shape {tuple(power.shape)}, values from {power.min():.3g} "
-                f"to {power.max():.3g}"
+                f"the layout of torch.fft.fftn; got shape {tuple(power.shape)} with values from "
+                f"{power.min():.3g} to {power.max():.3g}"
             )
         self.schedule = schedule
         self.register_buffer("power", power)

@@ -122,8 +122,8 @@ class Sampler(ABC):
         if self.spacing == "time":
             if self.steps * schedule.t_min > 1 + 1e-9:
                 raise ValueError(
-                    f"{self.steps} steps uniform in time are more than the {1 / schedule.t_min:.0f} levels of "
-                    'the schedule; use at most that many, or spacing="log_snr"'
+                    f"{self.steps} steps uniform in time are more than the {1 / schedule.t_min:.0f} levels "
+                    'of the schedule; use at most that many, or spacing="log_snr"'
                 )
             return 1 - torch.arange(self.steps + 1, dtype=torch.float64) / self.steps
         start, end = schedule.log_snr(ends).tolist()
@@ -171,10 +171,9 @@ class _Step:
 
     def __init__(self, schedule: Schedule, t: Tensor, s: Tensor) -> None:
         times = torch.stack([t, s])
-        self.alpha_t, self.alpha_s = schedule(times)[0].tolist()
-        self.sigma_t, self.sigma_s = schedule(times)[1].tolist()
-        log_snr = schedule.log_snr(times).tolist()
-        self.width = log_snr[1] - log_snr[0]  # in log-SNR; infinite for the last step
+        (self.alpha_t, self.alpha_s), (self.sigma_t, self.sigma_s) = (c.tolist() for c in schedule(times))
+        log_snr_t, log_snr_s = schedule.log_snr(times).tolist()
+        self.width = log_snr_s - log_snr_t  # in log-SNR; infinite for the last step
         self.drop = -math.expm1(-self.width)  # 1 - SNR_t / SNR_s
 
     def move(self, x: Tensor, x_hat: Tensor, eta: float = 0.0) -> Tensor:
@@ -284,10 +283,15 @@ class DDPM(Sampler):
 
 @dataclass(frozen=True)
 class Heun(Sampler):
-    """The probability-flow ODE in second order, by two calls a step.
+    r"""The probability-flow ODE in second order, by two calls a step.
 
-    A DDIM step to s, the estimate there, and the step again from t with the mean of both estimates. The
-    last step is one of first order: at t = 0 there is nothing to ask.
+    A DDIM step to s and the estimate there; then the step again from t, with the estimate linear in
+    log-SNR between the two and the ODE integrated exactly. The weight of the second estimate is
+
+    .. math:: w = 1 / (1 - e^{-h}) - 1 / h
+
+    for h half the width of the step in log-SNR: 1/2 for small steps, towards 1 for large ones. The last
+    step is one of first order: at t = 0 there is nothing to ask.
 
     Parameters
     ----------
@@ -296,7 +300,8 @@ class Heun(Sampler):
 
     References
     ----------
-    Karras et al. 2022, arXiv:2206.00364, Algorithm 1, here with the linear part of the ODE solved exactly.
+    Karras et al. 2022, arXiv:2206.00364, Algorithm 1: the predictor and corrector; the exponential
+    integrator is that of Lu et al. 2022, arXiv:2206.00927, Sect. 3, for the estimate of the field.
 
     Examples
     --------
@@ -318,7 +323,8 @@ class Heun(Sampler):
         x_hat = denoiser(state.x, state.t)
         if s > 0:
             predicted = denoiser(step.move(state.x, x_hat), s)
-            x_hat = (x_hat + predicted) / 2
+            half = step.width / 2
+            x_hat = x_hat + (1 / -math.expm1(-half) - 1 / half) * (predicted - x_hat)
         return State(s, step.move(state.x, x_hat), x_hat)
 
 

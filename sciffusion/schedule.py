@@ -147,10 +147,11 @@ class LinearBeta(Schedule):
         self.beta_start, self.beta_end = float(beta_start), float(beta_end)
         end = float(self.log_snr(torch.ones((), dtype=torch.float64)))
         if not -60 < end < -4.5:
+            start, stop = 0.1 / self.T, min(20 / self.T, 0.999)
             raise ValueError(
-                f"T = {T} levels with beta from {beta_start} to {beta_end} end at a log-SNR of {end:.3g}; the "
-                "end must be noise that float32 resolves (between -60 and -4.5; DDPM: -10.1). The sum of beta "
-                f"decides: scale beta_start and beta_end like 1/T, e.g. {0.1 / self.T:.3g} and {min(20 / self.T, 0.999):.3g}"
+                f"T = {T} levels with beta from {beta_start} to {beta_end} end at a log-SNR of {end:.3g}; "
+                "the end must be noise that float32 resolves (between -60 and -4.5; DDPM: -10.1). The sum "
+                f"of beta decides: scale both ends like 1/T, e.g. {start:.3g} and {stop:.3g}"
             )
 
     def log_snr(self, t: Tensor) -> Tensor:  # noqa: D102
