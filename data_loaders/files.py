@@ -67,9 +67,7 @@ def _refuse_existing(target: Path, overwrite: bool) -> None:
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder; give the name of a file")
     if target.exists() and not overwrite:
-        raise FileExistsError(
-            f"{target} exists; give another name or replace it with --overwrite (overwrite=True)"
-        )
+        raise FileExistsError(f"{target} exists; give another name or replace it with --overwrite (overwrite=True)")
 
 
 def content_hash(path: str | os.PathLike) -> str:

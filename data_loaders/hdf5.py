@@ -35,16 +35,14 @@ def _root(path: Path, head: bytes) -> dict[str, Any]:
         return {}
 
 
-@reader("hdf5", lambda path, head: "format_version" in _root(path, head), refines=("hdf5_array",))
+@reader("hdf5", lambda path, head: "format_version" in _root(path, head), refines=("hdf5_array", "netcdf"))
 def read_layout(path: Path, dataset: str | None = None) -> xr.Dataset:
     """HDF5 or NetCDF-4 in the labelled layout."""
     try:
         options = {"decode_times": False, "decode_timedelta": False, "cache": False}
         ds = xr.open_dataset(path, engine="h5netcdf", **options)
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            path, f"does not open as NetCDF-4 (truncated, or not in the layout): {error}"
-        ) from error
+        raise DataError(path, f"does not open as NetCDF-4 (truncated, or not in the layout): {error}") from error
     for variable in (ds, *ds.variables.values()):
         variable.attrs = {key: _decode(value) for key, value in variable.attrs.items()}
     ds = tidy(migrate(ds, ds.attrs.pop("format_version", None), path))
@@ -73,9 +71,7 @@ def write_layout(ds: xr.Dataset, path: Path, overwrite: bool, packing: str | Non
     for name in ds.data_vars:
         if ds[name].dtype.kind in "fc" and ds[name].dtype not in (np.float32, np.float64):
             raise DataError(path, f"{name!r} is {ds[name].dtype}, which NetCDF lacks; convert to float32")
-    stored = (
-        ds.assign({ds.attrs["field"]: _packed(main_variable(ds), path)}) if packing else ds.copy(deep=False)
-    )
+    stored = ds.assign({ds.attrs["field"]: _packed(main_variable(ds), path)}) if packing else ds.copy(deep=False)
     for variable in (stored, *stored.variables.values()):
         variable.attrs = {key: _encode(value) for key, value in variable.attrs.items()}
     stored.attrs["format_version"] = FORMAT_VERSION
@@ -152,9 +148,7 @@ def _choose(path: Path, found: dict[str, h5py.Dataset], wanted: str | None) -> s
         if name not in found:
             raise DataError(path, f"no dataset {wanted!r}; it holds: {listing}")
         if name not in arrays:
-            raise DataError(
-                path, f"dataset {wanted!r} is no array of numbers with a sample axis; it holds: {listing}"
-            )
+            raise DataError(path, f"dataset {wanted!r} is no array of numbers with a sample axis; it holds: {listing}")
         return name
     if len(arrays) != 1:
         told = "expected one array of numbers" if not arrays else f"{len(arrays)} arrays of numbers"

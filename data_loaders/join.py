@@ -31,9 +31,7 @@ def join(datasets: Sequence[xr.Dataset], paths: Sequence[Path]) -> xr.Dataset:
     if "group" in variables:
         variables["group"] = xr.Variable("sample", _disjoint(datasets, paths), first["group"].attrs)
     coords = {name: variables.pop(name) for name in first.coords}
-    shared = {
-        k: v for k, v in first.attrs.items() if all(k in ds.attrs and ds.attrs[k] == v for ds in datasets)
-    }
+    shared = {k: v for k, v in first.attrs.items() if all(k in ds.attrs and ds.attrs[k] == v for ds in datasets)}
     joined = xr.Dataset(variables, coords, shared)
     joined.encoding["source"] = ", ".join(map(str, paths))
     return joined
@@ -59,14 +57,10 @@ def _check_same(first: xr.Dataset, ds: xr.Dataset, path: Path, first_path: Path)
     }
     for what, (found, expected) in compared.items():
         if found != expected:
-            raise DataError(
-                path, f"{what} {found} differs from {expected} of {first_path}; join files of one kind"
-            )
+            raise DataError(path, f"{what} {found} differs from {expected} of {first_path}; join files of one kind")
     for dim in ("channel", *grid_dims(here)):
         if dim in ds.coords and not ds[dim].identical(first[dim]):
-            raise DataError(
-                path, f"coordinate {dim!r} differs from that of {first_path}; join files of one grid"
-            )
+            raise DataError(path, f"coordinate {dim!r} differs from that of {first_path}; join files of one grid")
 
 
 def _disjoint(datasets: Sequence[xr.Dataset], paths: Sequence[Path]) -> np.ndarray:

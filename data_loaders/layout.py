@@ -17,10 +17,18 @@ from data_loaders.errors import DataError
 FORMAT_VERSION = 1
 BOUNDARIES = ("periodic", "reflect", "zero")
 BOX_UNITS = "Mpc/h"
+# What the axes of a bare array may be, by their number.
+_DIMS_OF_NDIM = {
+    2: ("sample x",),
+    3: ("sample y x",),
+    4: ("sample z y x", "sample channel y x"),
+    5: ("sample channel z y x",),
+}
 # Names that CF conventions give to the storage of a variable.
 RESERVED = {
-    "_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "coordinates", "dtype", "packing",
-    "format_version", "grid_mapping", "bounds", "cell_measures", "ancillary_variables", "formula_terms",
+    "_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "coordinates", "dtype",
+    "packing", "format_version", "grid_mapping", "bounds", "cell_measures", "ancillary_variables",
+    "formula_terms",
 }  # fmt: skip
 
 
@@ -52,9 +60,7 @@ def main_variable(ds: xr.Dataset) -> xr.DataArray:
     name = ds.attrs.get("field")
     if name not in ds.data_vars:
         have = ", ".join(map(str, ds.data_vars)) or "none"
-        raise DataError(
-            _where(ds), f"attrs['field'] must name the main variable, found {name!r}; variables: {have}"
-        )
+        raise DataError(_where(ds), f"attrs['field'] must name the main variable, found {name!r}; variables: {have}")
     return ds[name]
 
 
@@ -112,11 +118,7 @@ def complete(ds: xr.Dataset, labels: Labels, where: object) -> xr.Dataset:
             added[dim] = coordinate.variable.copy(deep=False)
             added[dim].attrs["boundary"] = boundary
     if missing:
-        if (
-            boundaries
-            and not any(boundaries.values())
-            and not any("boundary" in ds[dim].attrs for dim in grid)
-        ):
+        if boundaries and not any(boundaries.values()) and not any("boundary" in ds[dim].attrs for dim in grid):
             missing.append(f"--boundary ({', '.join(BOUNDARIES)})")
         told = "; ".join(dict.fromkeys(missing))
         raise DataError(where, f"the array is bare: it does not say its physical scale. Give {told}")
@@ -134,31 +136,22 @@ def _name_dims(ds: xr.Dataset, dims: str | Sequence[str] | None, where: object) 
         if len(names) != field.ndim or len(set(names)) != field.ndim or names[0] != "sample":
             expected = "--dims needs one name an axis, 'sample' first"
             raise DataError(where, f"{expected}; the array has shape {field.shape}, given: {' '.join(names)}")
-    elif field.ndim in _DIMS_OF_NDIM:
-        names = _DIMS_OF_NDIM[field.ndim]
-    elif field.ndim == _AMBIGUOUS_NDIM:
-        choices = "--dims 'sample z y x' (3D) or --dims 'sample channel y x' (2D with channels)"
-        raise DataError(where, f"an array of shape {field.shape} may be either; say which: {choices}")
     else:
-        raise DataError(where, f"expected an array of samples, 2 to 5 axes, found shape {field.shape}")
+        choices = _DIMS_OF_NDIM.get(field.ndim, ())
+        if not choices:
+            raise DataError(where, f"expected an array of samples, 2 to 5 axes, found shape {field.shape}")
+        if len(choices) > 1:
+            told = " or ".join(f"--dims '{names}'" for names in choices)
+            raise DataError(where, f"an array of shape {field.shape} may be either; say which: {told}")
+        names = tuple(choices[0].split())
     return ds.rename({old: new for old, new in zip(field.dims, names) if old != new})
-
-
-_DIMS_OF_NDIM = {
-    2: ("sample", "x"),
-    3: ("sample", "y", "x"),
-    5: ("sample", "channel", "z", "y", "x"),
-}
-_AMBIGUOUS_NDIM = 4
 
 
 def _per_axis(value: Any, grid: tuple[str, ...], name: str, where: object) -> list[Any]:
     if value is None or isinstance(value, str | int | float | np.number):
         return [value] * len(grid)
     if len(value) != len(grid):
-        raise DataError(
-            where, f"--{name} takes one value or one for each of {' '.join(grid)}; given: {value}"
-        )
+        raise DataError(where, f"--{name} takes one value or one for each of {' '.join(grid)}; given: {value}")
     return list(value)
 
 
@@ -178,18 +171,14 @@ def _axis_coordinate(ds: xr.Dataset, dim: str, box: float | str | None, where: o
     except ValueError:
         length = np.nan
     if not (np.isfinite(length) and length > 0):
-        raise DataError(
-            where, f"--box_size must be a positive number, with its unit if not {BOX_UNITS}; given: {box}"
-        )
+        raise DataError(where, f"--box_size must be a positive number, with its unit if not {BOX_UNITS}; given: {box}")
     n = ds.sizes[dim]
     centers = (np.arange(n) + 0.5) * (length / n)
     made = xr.DataArray(centers, dims=dim, name=dim, attrs={"units": unit.strip() or BOX_UNITS})
     if found is None:
         return made
     have = float(found[-1] - found[0]) * n / max(n - 1, 1)
-    if found.attrs.get("units", made.units) != made.units or (
-        n > 1 and not np.isclose(have, length, rtol=1e-5)
-    ):
+    if found.attrs.get("units", made.units) != made.units or (n > 1 and not np.isclose(have, length, rtol=1e-5)):
         there = f"{have:g} {found.attrs.get('units', '')}".strip()
         raise DataError(where, f"the file says {dim} is {there} long, given was {box}; leave --box_size away")
     return found.assign_attrs(units=made.units)
@@ -209,15 +198,11 @@ def check_layout(ds: xr.Dataset, where: object) -> None:
     grid = grid_dims(field)
     leading = ("sample", "channel") if "channel" in field.dims else ("sample",)
     if field.dims != (*leading, *grid) or not grid:
-        raise DataError(
-            where, f"expected dims (sample, [channel,] *grid), found {field.dims}; transpose the field"
-        )
+        raise DataError(where, f"expected dims (sample, [channel,] *grid), found {field.dims}; transpose the field")
     if 0 in field.shape:
         raise DataError(where, f"expected at least one sample and one pixel, found shape {field.shape}")
     if field.dtype.kind not in "fiu":
-        raise DataError(
-            where, f"expected numbers in {field.name!r}, found dtype {field.dtype}; convert to float32"
-        )
+        raise DataError(where, f"expected numbers in {field.name!r}, found dtype {field.dtype}; convert to float32")
     if not isinstance(field.attrs.get("units"), str):
         raise DataError(where, f"{field.name!r} has no units; set attrs['units'] ('' if dimensionless)")
     for dim in grid:
@@ -228,9 +213,7 @@ def check_layout(ds: xr.Dataset, where: object) -> None:
 
 def _check_axis(ds: xr.Dataset, dim: str, where: object) -> None:
     if dim not in ds.coords:
-        raise DataError(
-            where, f"grid dim {dim!r} has no coordinate; assign the pixel centers with units and boundary"
-        )
+        raise DataError(where, f"grid dim {dim!r} has no coordinate; assign the pixel centers with units and boundary")
     axis = ds[dim]
     if axis.dtype.kind not in "fiu" or not np.all(np.isfinite(axis.values)):
         raise DataError(where, f"coordinate {dim!r} must be finite numbers, found dtype {axis.dtype}")
@@ -241,17 +224,13 @@ def _check_axis(ds: xr.Dataset, dim: str, where: object) -> None:
         raise DataError(where, f"coordinate {dim!r} has no units; set attrs['units'], such as {BOX_UNITS!r}")
     if axis.attrs.get("boundary") not in BOUNDARIES:
         found = axis.attrs.get("boundary")
-        raise DataError(
-            where, f"attrs['boundary'] of {dim!r} must be one of {', '.join(BOUNDARIES)}; found {found!r}"
-        )
+        raise DataError(where, f"attrs['boundary'] of {dim!r} must be one of {', '.join(BOUNDARIES)}; found {found!r}")
 
 
 def _check_attributes(name: str, attrs: Mapping[Hashable, Any], where: object) -> None:
     for key, value in attrs.items():
         if not isinstance(key, str) or not key or key in RESERVED:
-            raise DataError(
-                where, f"attribute {key!r} of {name!r}: the name is taken by the file format; rename it"
-            )
+            raise DataError(where, f"attribute {key!r} of {name!r}: the name is taken by the file format; rename it")
         try:
             json.dumps(plain(value))
         except (TypeError, ValueError) as error:
@@ -272,7 +251,7 @@ def plain(value: Any) -> Any:
 
 
 def as_dataset(field: xr.Dataset | xr.DataArray, where: object) -> xr.Dataset:
-    """Return a dataset in the layout from a dataset or from its main variable alone, with plain attributes."""
+    """Return a dataset in the layout from a dataset or its main variable alone, with plain attributes."""
     if isinstance(field, xr.DataArray):
         name = str(field.name or "field")
         ds = field.to_dataset(name=name)
@@ -289,7 +268,7 @@ def as_dataset(field: xr.Dataset | xr.DataArray, where: object) -> xr.Dataset:
 
 
 def tidy(ds: xr.Dataset) -> xr.Dataset:
-    """Return a dataset as read with plain attributes, text as fixed-width strings, and coordinates in memory."""
+    """Return a dataset with plain attributes, text as fixed-width strings, and coordinates in memory."""
     for name, variable in ds.variables.items():
         variable.attrs = {key: plain(value) for key, value in variable.attrs.items()}
         if variable.dtype.kind in "OST":
@@ -309,9 +288,7 @@ def migrate(ds: xr.Dataset, version: Any, where: object) -> xr.Dataset:
         The version is newer than this one, or none at all.
     """
     if not isinstance(version, int | np.integer) or version < 1:
-        raise DataError(
-            where, f"format_version must be an integer from 1 to {FORMAT_VERSION}, found {version!r}"
-        )
+        raise DataError(where, f"format_version must be an integer from 1 to {FORMAT_VERSION}, found {version!r}")
     if version > FORMAT_VERSION:
         told = f"written in format_version {version}, this version reads up to {FORMAT_VERSION}"
         raise DataError(where, f"{told}; upgrade sciffusion to read it")

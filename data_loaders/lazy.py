@@ -53,7 +53,7 @@ def lazy_variable(dims: tuple[str, ...], source: Source, attrs: dict | None = No
 
 
 def outer(array, index: Index) -> np.ndarray:
-    """Outer index into anything that slices: slices first, so that a memory map stays a view, then vectors."""
+    """Outer index into anything that slices: slices first, which keep a memory map a view, then vectors."""
     sliced = array[tuple(slice(None) if isinstance(i, np.ndarray) else i for i in index)]
     axis = 0
     for i in index:

@@ -1,8 +1,8 @@
 """Which reader opens a file: chosen by content, by name on request, never by guess.
 
-A reader is a function ``read(path, **options) -> Dataset`` with a test of the first bytes. Several may match only
-if one declares that it `refines` the others; anything else is an error that names the candidates. A reader returns
-what the file says; `open_field` adds the labels given by hand, checks the layout and joins files.
+A reader is a function ``read(path, **options) -> Dataset`` with a test of the first bytes. Several may match
+only if one declares that it `refines` the others; anything else is an error that names the candidates. A reader
+returns what the file says; `open_field` adds the labels given by hand, checks the layout and joins files.
 """
 
 import inspect
@@ -23,7 +23,7 @@ from data_loaders.join import join
 from data_loaders.layout import Labels, as_dataset, check_layout, complete
 
 ENTRY_POINT_GROUP = "sciffusion.readers"
-_BUILT_IN = ("hdf5",)
+_BUILT_IN = ("hdf5", "netcdf", "npy", "fits", "camels")
 _HEAD_BYTES = 2880
 
 
@@ -102,7 +102,7 @@ def writer(name: str, suffixes: tuple[str, ...]):
 
 @cache
 def _load() -> None:
-    """Import the built-in formats and those of other packages; a broken one of these warns and is left out."""
+    """Import the built-in formats and those of other packages; one of these that does not load warns."""
     for module in _BUILT_IN:
         import_module(f"data_loaders.{module}")
     for entry in entry_points(group=ENTRY_POINT_GROUP):
@@ -165,6 +165,7 @@ def open_field(
     path_or_paths: str | os.PathLike | Sequence[str | os.PathLike],
     *,
     reader: str | None = None,
+    dataset: str | None = None,
     samples: slice | Sequence[int] | None = None,
     dims: str | Sequence[str] | None = None,
     box_size: Any = None,
@@ -180,10 +181,12 @@ def open_field(
         Several files of one kind are joined along `sample`; the numbers of their groups are made disjoint.
     reader : str, optional
         Name of the reader, instead of the one that knows the content; `readers` lists them.
+    dataset : str, optional
+        Which array of a file that holds several (HDF5, NetCDF, FITS).
     samples : slice or sequence of int, optional
         Which samples, of all files together.
     dims : str or sequence of str, optional
-        Names of the axes of a bare array, such as ``"sample z y x"``: needed for four axes, else by their number.
+        Names of the axes of a bare array, such as ``"sample z y x"``: needed for four axes.
     box_size : float, str or a sequence of these, optional
         Length of the grid axes of a bare array [Mpc/h], or with a unit, such as ``"1000 Angstrom"``.
     units : str, optional
@@ -191,7 +194,7 @@ def open_field(
     boundary : str or sequence of str, optional
         ``periodic``, ``reflect`` or ``zero``, for all grid axes of a bare array or for each.
     **options
-        Passed to the reader: ``dataset`` (which array of an HDF5 or FITS file), ``params`` (parameter file of CAMELS).
+        Passed to the reader: ``params`` (file of the parameters, CAMELS).
 
     Returns
     -------
@@ -212,6 +215,7 @@ def open_field(
     >>> dict(ds.sizes), float(ds.x[0])
     ({'sample': 3, 'y': 8, 'x': 8}, 1.5625)
     """
+    options["dataset"] = dataset
     labels = Labels(dims, box_size, units, boundary)
     paths = _paths(path_or_paths)
     opened = []
@@ -235,9 +239,7 @@ def _read(path: Path, name: str | None, options: dict[str, Any]) -> xr.Dataset:
     unknown = [key for key in given if key not in chosen.options]
     if unknown:
         takes = ", ".join(chosen.options) or "none"
-        raise DataError(
-            path, f"reader {chosen.name!r} takes no option {', '.join(unknown)}; it takes: {takes}"
-        )
+        raise DataError(path, f"reader {chosen.name!r} takes no option {', '.join(unknown)}; it takes: {takes}")
     ds = chosen.read(path, **given)
     ds.encoding["source"] = str(path)
     return ds
@@ -268,9 +270,10 @@ def write_field(
     Parameters
     ----------
     field : xarray.Dataset or xarray.DataArray
-        In the labelled layout: dims ``(sample, [channel,] *grid)``, units, coordinates with units and boundary.
+        In the labelled layout: dims ``(sample, [channel,] *grid)``, units, coordinates with units and
+        boundary.
     path : path-like
-        ``.h5``, ``.hdf5``, ``.nc`` (NetCDF-4), ``.fits``, or ``.npy`` (labels in ``<name>.npy.json`` beside it).
+        ``.h5``, ``.hdf5``, ``.nc`` (NetCDF-4), ``.fits``, or ``.npy`` (labels in ``<name>.npy.json``).
     overwrite : bool
         Replace an existing file.
     packing : {None, "log10"}
@@ -279,7 +282,7 @@ def write_field(
     Raises
     ------
     DataError
-        The field lacks labels, the suffix or the packing is unknown, or packing meets values that are not positive.
+        The field lacks labels, the suffix or the packing is unknown, or values to be packed are not positive.
     FileExistsError
         The file exists and `overwrite` is false.
 
@@ -287,7 +290,8 @@ def write_field(
     --------
     >>> import tempfile, pathlib, numpy as np, xarray as xr
     >>> x = xr.DataArray([0.5, 1.5], dims="x", attrs={"units": "Mpc/h", "boundary": "periodic"})
-    >>> field = xr.DataArray(np.ones((3, 2)), dims=("sample", "x"), coords={"x": x}, attrs={"units": "K"}, name="T")
+    >>> field = xr.DataArray(np.ones((3, 2)), dims=("sample", "x"), coords={"x": x}, name="T")
+    >>> field.attrs["units"] = "K"
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "temperature.h5"
     >>> write_field(field, path)
     >>> open_field(path)["T"].attrs["units"]
@@ -296,9 +300,7 @@ def write_field(
     _load()
     target = Path(path)
     if target.suffix not in _WRITERS:
-        raise DataError(
-            target, f"no format has the suffix {target.suffix!r}; known: {', '.join(sorted(_WRITERS))}"
-        )
+        raise DataError(target, f"no format has the suffix {target.suffix!r}; known: {', '.join(sorted(_WRITERS))}")
     chosen = _WRITERS[target.suffix]
     options = {} if packing is None else {"packing": packing}
     if options and "packing" not in chosen.options:

@@ -1,0 +1,51 @@
+"""NetCDF of other makers, classic and NetCDF-4: its variables as they are, completed by labels given by hand."""
+
+from pathlib import Path
+
+import h5py
+import xarray as xr
+
+from data_loaders.errors import DataError
+from data_loaders.hdf5 import MAGIC as HDF5_MAGIC
+from data_loaders.layout import tidy
+from data_loaders.registry import reader
+
+_CLASSIC = (b"CDF\x01", b"CDF\x02")
+
+
+def _matches(path: Path, head: bytes) -> bool:
+    if head.startswith(_CLASSIC):
+        return True
+    if not head.startswith(HDF5_MAGIC):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return "_NCProperties" in file.attrs or any(item.attrs.get("CLASS") == _SCALE for item in file.values())
+    except OSError:
+        return False
+
+
+_SCALE = b"DIMENSION_SCALE"
+
+
+@reader("netcdf", _matches, refines=("hdf5_array",))
+def read_netcdf(path: Path, dataset: str | None = None) -> xr.Dataset:
+    """NetCDF variable of two or more axes: the only one, or the one named; the first axis is the samples."""
+    with open(path, "rb") as stream:
+        classic = stream.read(4) in _CLASSIC
+    options = {"engine": "scipy"} if classic else {"engine": "h5netcdf", "phony_dims": "access"}
+    try:
+        ds = xr.open_dataset(path, decode_times=False, cache=False, **options)
+    except Exception as error:
+        raise DataError(path, f"does not open as NetCDF (truncated or damaged): {error}") from error
+    listing = ", ".join(f"{name} {item.shape} {item.dtype}" for name, item in ds.data_vars.items()) or "nothing"
+    arrays = [str(name) for name, item in ds.data_vars.items() if item.ndim >= 2 and item.dtype.kind in "fiu"]
+    wanted = dataset or ds.attrs.get("field")
+    if wanted is not None:
+        arrays = [name for name in arrays if name == wanted]
+    if len(arrays) != 1:
+        told = f"expected one array of numbers, found {len(arrays)}" if wanted is None else f"no array {wanted!r}"
+        raise DataError(path, f"{told}; name one with dataset= (--dataset); it holds: {listing}")
+    kept = ds[arrays]
+    kept.attrs["field"] = arrays[0]
+    return tidy(kept)

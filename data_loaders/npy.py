@@ -1,0 +1,87 @@
+"""NumPy's npy: an array through a memory map, its labels in ``<name>.npy.json`` beside it."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from data_loaders.description import assemble, describe, inline
+from data_loaders.errors import DataError
+from data_loaders.files import replacing
+from data_loaders.layout import main_variable
+from data_loaders.lazy import MappedArray, lazy_variable
+from data_loaders.registry import reader, writer
+
+MAGIC = b"\x93NUMPY"
+FIELD_NAME = "field"
+
+
+def sidecar(path: Path) -> Path:
+    """Return where the labels of an npy file are."""
+    return path.with_name(path.name + ".json")
+
+
+def map_array(path: Path) -> MappedArray:
+    """Map the array of an npy file without reading it.
+
+    Raises
+    ------
+    DataError
+        The file is no npy file, truncated, or holds something else than numbers.
+    """
+    try:
+        with open(path, "rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                version, np.lib.format.read_array_header_2_0
+            )
+            shape, fortran, dtype = read_header(stream)
+            offset = stream.tell()
+    except ValueError as error:
+        raise DataError(path, f"expected an array in npy format; {error}") from error
+    if dtype.hasobject:
+        told = "holds Python objects, which only pickle reads, and pickle runs any code it is given"
+        raise DataError(path, f"{told}; load it where you trust it and save np.asarray(list, dtype='float32')")
+    if dtype.kind not in "fiu":
+        raise DataError(path, f"expected numbers, found dtype {dtype}; save it as float32")
+    expected = offset + dtype.itemsize * int(np.prod(shape))
+    if path.stat().st_size < expected:
+        raise DataError(path, f"truncated: shape {shape} needs {expected} bytes, the file has {path.stat().st_size}")
+    native = dtype.newbyteorder("=")
+    return MappedArray(path, shape, dtype, native, offset, "F" if fortran else "C")
+
+
+@reader("npy", lambda path, head: head.startswith(MAGIC))
+def read_npy(path: Path) -> xr.Dataset:
+    """Array of numbers, with its labels if they lie beside it."""
+    source = map_array(path)
+    labels = sidecar(path)
+    if not labels.exists():
+        dims = tuple(f"dim_{i}" for i in range(len(source.shape)))
+        return xr.Dataset({FIELD_NAME: lazy_variable(dims, source)}, attrs={"field": FIELD_NAME})
+
+    def fetch(entry) -> xr.Variable:
+        if (found := (list(source.shape), source.dtype.str)) != (expected := (entry["shape"], entry["dtype"])):
+            told = f"describes shape and dtype {expected}, the array has {found}"
+            raise DataError(labels, f"{told}; it belongs to another array: write both anew, or remove it")
+        return lazy_variable(tuple(entry["dims"]), source, entry["attrs"])
+
+    return assemble(labels.read_text(encoding="utf-8"), fetch, labels)
+
+
+@writer("npy", (".npy",))
+def write_npy(ds: xr.Dataset, path: Path, overwrite: bool) -> None:
+    """Write the array alone, and the labels beside it."""
+    field = main_variable(ds)
+
+    def store(name: str, variable: xr.DataArray) -> dict:
+        if name == field.name:
+            return {"shape": list(variable.shape)}
+        if name in ds.data_vars and variable.ndim > 1:
+            raise DataError(path, f"npy holds one array, and {name!r} is a second; write .h5, .nc or .fits")
+        return inline(variable)
+
+    document = describe(ds, store)
+    with replacing(path, overwrite) as array, replacing(sidecar(path), overwrite) as labels:
+        np.save(array, field.values, allow_pickle=False)
+        labels.write_text(document, encoding="utf-8")
