@@ -102,7 +102,8 @@ class Denoiser(nn.Module):
         x_t
             Noisy field, shape (batch, channel, *grid).
         t
-            Time in [0, 1], a scalar or of shape (batch,), on any device.
+            Time in [0, 1], a scalar or of shape (batch,), on any device. Below ``schedule.t_min`` the network
+            is told the noise level of t_min; at t = 0 its answer counts nothing (noise, velocity).
         cond
             Conditions of the samples; None treats all as absent.
 
@@ -131,7 +132,7 @@ class Denoiser(nn.Module):
         x
             Clean field of unit variance, shape (batch, channel, *grid).
         t
-            Time in (0, 1], a scalar or of shape (batch,). Given, never drawn here.
+            Time in [t_min, 1], a scalar or of shape (batch,). Given, never drawn here.
         eps
             Unit normal noise, like ``x``. Given, never drawn here.
         cond
@@ -160,7 +161,7 @@ class Denoiser(nn.Module):
         return _mean((self._output(x_t, t, cond) - target) ** 2, mask)
 
     def _output(self, x_t: Tensor, t: Tensor, cond: Mapping[str, Condition] | None) -> Tensor:
-        log_snr = self.schedule.log_snr(t).to(x_t)
+        log_snr = self.schedule.log_snr(t.clamp(min=self.schedule.t_min)).to(x_t)
         return self.backbone(x_t, log_snr, cond).to(x_t.dtype)
 
 
@@ -180,7 +181,5 @@ def _mean(error: Tensor, mask: Tensor | None) -> Tensor:
     weight = mask.flatten(1).sum(1)
     if (weight == 0).any():
         empty = torch.nonzero(weight == 0).flatten().tolist()
-        raise ValueError(
-            f"the mask leaves no pixel of sample(s) {empty} of the batch: leave these samples out"
-        )
+        raise ValueError(f"the mask leaves no pixel of sample(s) {empty} of the batch: leave these samples out")
     return (mask * error).flatten(1).sum(1) / weight
