@@ -52,7 +52,7 @@ class UNetConfig:
     attention_levels: int = 1
     head_channels: int = 32
     patch: int = 1
-    embed_channels: int = 96
+    embed_channels: int = 128
     dropout: float = 0.0
 
     def __post_init__(self) -> None:

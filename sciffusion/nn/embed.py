@@ -1,7 +1,7 @@
 """Embeddings of the noise level and of named scalar conditions.
 
 A scalar ``s`` becomes the features ``(cos w_j s, sin w_j s)`` at frequencies ``w_j`` in geometric progression. The
-slowest turns by less than half a circle over the range of ``s``, so that no two values look alike; the fastest turns by
+slowest turns by one circle at most over the range of ``s``, so that no two values look alike; the fastest turns by
 about one radian for the smallest difference that matters, so that the features are smooth (a frequency beyond that
 only aliases).
 """
@@ -36,9 +36,7 @@ class Condition(NamedTuple):
     present: Tensor
 
 
-def absent(
-    names: Iterable[str], batch: int, device: torch.device | str | None = None
-) -> dict[str, Condition]:
+def absent(names: Iterable[str], batch: int, device: torch.device | str | None = None) -> dict[str, Condition]:
     """Say of every name that its value is unknown.
 
     Parameters
@@ -75,9 +73,7 @@ class Fourier(nn.Module):
     def __init__(self, slowest: float, fastest: float, count: int) -> None:
         super().__init__()
         exponents = torch.linspace(0, 1, count, dtype=torch.float64)
-        self.register_buffer(
-            "frequencies", (slowest * (fastest / slowest) ** exponents).float(), persistent=False
-        )
+        self.register_buffer("frequencies", (slowest * (fastest / slowest) ** exponents).float(), persistent=False)
 
     def forward(self, value: Tensor) -> Tensor:
         """Map (batch,) to (batch, 2 count) in float32."""
@@ -117,9 +113,7 @@ class Embedding(nn.Module):
         h = self.from_log_snr(self.log_snr(log_snr))
         cond = self._checked(cond, len(log_snr), log_snr.device)
         if self.from_conditions is not None:
-            h = h + self.from_conditions(
-                torch.cat([self._features(cond[name]) for name in self.conditions], dim=1)
-            )
+            h = h + self.from_conditions(torch.cat([self._features(cond[name]) for name in self.conditions], dim=1))
         return self.mix(h)
 
     def _features(self, condition: Condition) -> Tensor:
@@ -138,13 +132,13 @@ class Embedding(nn.Module):
             raise ValueError(f"unknown condition {unknown[0]!r}: this network knows {known}")
         if missing := [name for name in self.conditions if name not in cond]:
             raise ValueError(
-                f"condition {missing[0]!r} is missing: this network knows {known}. Say that a value is unknown with "
-                "sciffusion.nn.absent(names, batch), or pass cond=None for all of them"
+                f"condition {missing[0]!r} is missing: this network knows {known}. Say that a value is unknown "
+                "with sciffusion.nn.absent(names, batch), or pass cond=None for all of them"
             )
-        for name, condition in cond.items():
-            shapes = tuple(condition.value.shape), tuple(condition.present.shape)
-            if shapes != ((batch,), (batch,)):
+        for name, (value, present) in cond.items():
+            if not value.shape == present.shape == (batch,):
                 raise ValueError(
-                    f"condition {name!r}: value and present must have the shape ({batch},), got {shapes[0]} and {shapes[1]}"
+                    f"condition {name!r}: value and present must have the shape ({batch},), "
+                    f"got {tuple(value.shape)} and {tuple(present.shape)}"
                 )
         return cond

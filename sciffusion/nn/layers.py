@@ -5,9 +5,10 @@ convolution sees ``x`` continued by its boundary rule,
 
     periodic  c d | a b c d | a b      reflect  c b | a b c d | c b      zero  0 0 | a b c d | 0 0
 
-Between the layers the fields have the run-time layout: ``(batch, channel, *lead, *grid)`` with the channels innermost
-in memory. ``lead`` holds one axis of length 1 for a 1D field, whose convolutions run as 2D ones of a single row (twice
-to four times faster than 1D convolutions on a CPU). Parameters are stored as ``(out, in, *kernel)`` without it.
+Between the layers the fields have the run-time layout: ``(batch, channel, *lead, *grid)`` with the channels
+innermost in memory. ``lead`` holds one axis of length 1 for a 1D field, whose convolutions run as 2D ones of a
+single row (twice to four times faster than 1D convolutions on a CPU). Parameters are stored as
+``(out, in, *kernel)`` without it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from torch import Tensor, nn
 
 BOUNDARIES = ("periodic", "reflect", "zero")
 
-# The only place where the number of dimensions is a number: the convolution that serves it, and that one's own number
-# of axes.
+# The only place where the number of dimensions is a number: the convolution that serves it, and that one's own
+# number of axes.
 CONV = {1: (F.conv2d, 2), 2: (F.conv2d, 2), 3: (F.conv3d, 3)}
 
-# Below 32 channels a group, the normalization of channels-last tensors is many times slower than the convolution.
+_Widths = tuple[tuple[int, int], ...]
+
+# With fewer channels a group, normalizing channels-last tensors takes longer than the convolutions.
 GROUP_CHANNELS = 32
 
 
@@ -66,8 +69,8 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], boundary: Sequence[str]) -
     x
         Tensor whose last ``len(boundary)`` axes are the grid.
     widths
-        Pixels to add before and after every grid axis. At most the length of a periodic axis, and less than the
-        length of a reflected one.
+        Pixels to add before and after every grid axis. At most the length of a periodic axis, and less than
+        the length of a reflected one.
     boundary
         Rule of every grid axis.
 
@@ -81,24 +84,64 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], boundary: Sequence[str]) -
     >>> pad(torch.arange(4.0), [(2, 2)], ["reflect"])
     tensor([2., 1., 0., 1., 2., 3., 2., 1.])
     """
-    for axis, (before, after), rule in zip(range(-len(boundary), 0), widths, boundary):
-        if before or after:
-            x = _pad_axis(x, axis, before, after, rule)
-    return x
+    if not any(before or after for before, after in widths):
+        return x
+    return _Pad.apply(x, tuple(widths), tuple(boundary))
 
 
-def _pad_axis(x: Tensor, axis: int, before: int, after: int, rule: str) -> Tensor:
+class _Pad(torch.autograd.Function):
+    """Padding with a backward pass that adds the margins to the pixels they are copies of, in one sweep.
+
+    Autograd's own backward pass of slices and ``cat`` fills and adds whole fields: as long as all convolutions.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, widths: _Widths, boundary: tuple[str, ...]) -> Tensor:
+        for axis, (before, after), rule in zip(range(-len(boundary), 0), widths, boundary):
+            if before or after:
+                x = torch.cat(_continued(x, axis, before, after, rule), axis)
+        return x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        _, ctx.widths, ctx.boundary = inputs
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return _gathered(gradient, ctx.widths, ctx.boundary), None, None
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, *_):
+        return _Pad.forward(tangent, ctx.widths, ctx.boundary)
+
+
+def _continued(x: Tensor, axis: int, before: int, after: int, rule: str) -> list[Tensor]:
+    """The field between its two margins along one axis."""
     n = x.shape[axis]
     if rule == "periodic":
-        low, high = x.narrow(axis, n - before, before), x.narrow(axis, 0, after)
+        return [x.narrow(axis, n - before, before), x, x.narrow(axis, 0, after)]
+    if rule == "reflect":
+        return [x.narrow(axis, 1, before).flip(axis), x, x.narrow(axis, n - 1 - after, after).flip(axis)]
+    edge = torch.zeros_like(x.narrow(axis, 0, 1))
+    return [edge.repeat_interleave(before, axis), x, edge.repeat_interleave(after, axis)]
+
+
+def _gathered(gradient: Tensor, widths: _Widths, boundary: tuple[str, ...]) -> Tensor:
+    """The transpose of padding: what the margins received goes to the pixels they are copies of."""
+    if not boundary:
+        return gradient.clone()
+    axis, (before, after), rule = -len(boundary), widths[0], boundary[0]
+    n = gradient.shape[axis] - before - after
+    low, core, high = (_gathered(part, widths[1:], boundary[1:]) for part in gradient.split([before, n, after], axis))
+    if rule == "periodic":
+        core.narrow(axis, n - before, before).add_(low)
+        core.narrow(axis, 0, after).add_(high)
     elif rule == "reflect":
-        low = x.narrow(axis, 1, before).flip(axis)
-        high = x.narrow(axis, n - 1 - after, after).flip(axis)
-    else:
-        edge = x.narrow(axis, 0, 1)
-        low = torch.zeros_like(edge).repeat_interleave(before, axis)
-        high = torch.zeros_like(edge).repeat_interleave(after, axis)
-    return torch.cat([low, x, high], axis)
+        core.narrow(axis, 1, before).add_(low.flip(axis))
+        core.narrow(axis, n - 1 - after, after).add_(high.flip(axis))
+    return core
 
 
 def fold(x: Tensor, patch: int) -> Tensor:
@@ -177,9 +220,7 @@ class Conv(nn.Module):
         # The convolution itself continues an axis by zeros at no cost; the other rules need a copy.
         built_in = tuple(half if rule == "zero" else 0 for rule in self.boundary)
         x = pad(x, [(half - own, half - own) for own in built_in], self.boundary)
-        return self.function(
-            x, _with_lead(self.weight, self.lead), self.bias, padding=(0,) * self.lead + built_in
-        )
+        return self.function(x, _with_lead(self.weight, self.lead), self.bias, padding=(0,) * self.lead + built_in)
 
 
 class Downsample(nn.Module):
@@ -215,8 +256,8 @@ class Upsample(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions beside a short cut, modulated by the embedding (FiLM: Perez et al. 2018, Equation 1).
 
-    ``x + conv(silu((1 + scale) norm(conv(silu(norm(x)))) + shift))`` with scale and shift linear in the embedding. The
-    last convolution starts from zero, so that the block starts as its short cut.
+    ``x + conv(silu((1 + scale) norm(conv(silu(norm(x)))) + shift))`` with scale and shift linear in the embedding.
+    The last convolution starts from zero, so that the block starts as its short cut.
     """
 
     def __init__(
@@ -237,7 +278,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if same else Conv(in_channels, out_channels, boundary, kernel=1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """Map (batch, in_channels, *lead, *grid) and (batch, embed_channels) to (batch, out_channels, *lead, *grid)."""
+        """Map (batch, in_channels, *lead, *grid) to (batch, out_channels, *lead, *grid)."""
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.film(embedding).to(h.dtype).unflatten(1, (-1, *(1,) * (x.ndim - 2))).chunk(2, 1)
         h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
@@ -276,9 +317,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
 def _heads(channels: int, head_channels: int) -> int:
     """The fewest heads that divide the channels and hold at most ``head_channels`` each."""
     return next(
-        heads
-        for heads in range(1, channels + 1)
-        if channels % heads == 0 and channels // heads <= head_channels
+        heads for heads in range(1, channels + 1) if channels % heads == 0 and channels // heads <= head_channels
     )
 
 

@@ -1,14 +1,15 @@
 """U-Net of 1, 2 and 3 dimensions from one code (Ronneberger et al. 2015; as a denoiser Ho et al. 2020).
 
-A field is brought to coarser and coarser grids and back. Every residual block on the way down hands its result to its
-counterpart on the way up, the finest grid included. The embedding of the noise level and of the conditions modulates
-every block; attention joins all pixels of the coarsest grid. On periodic axes the network commutes with rolls by
-multiples of its stride.
+A field is brought to coarser and coarser grids and back. Every residual block on the way down hands its result
+to its counterpart on the way up, the finest grid included. The embedding of the noise level and of the conditions
+modulates every block; attention joins all pixels of the coarsest grid. On periodic axes the network commutes with
+rolls by multiples of its stride.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise, zip_longest
 from typing import Protocol
 
 import torch.nn.functional as F
@@ -35,33 +36,43 @@ class Backbone(Protocol):
     """A network that a :class:`~sciffusion.denoise.Denoiser` can be built on."""
 
     def __call__(self, x: Tensor, log_snr: Tensor, cond: Mapping[str, Condition] | None = None) -> Tensor:
-        """Map a noisy field (batch, channel, *grid), its log-SNR (batch,) and conditions to a field of that grid."""
+        """Map a noisy field (batch, channel, *grid) of log-SNR (batch,) to a field of that grid."""
         ...
 
 
 class Level(nn.Module):
-    """The residual blocks of one level, each followed by attention where the level has it."""
+    """The residual blocks of one level, the last followed by attention where the level has it.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Channels that every block takes and gives.
+    boundary
+        Rule of every grid axis.
+    attend
+        Whether the level has attention.
+    config
+        Settings of the network.
+    """
 
     def __init__(
-        self,
-        widths: Sequence[tuple[int, int]],
-        boundary: tuple[str, ...],
-        attention: bool,
-        config: UNetConfig,
+        self, in_channels: int, out_channels: int, boundary: tuple[str, ...], attend: bool, config: UNetConfig
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            ResidualBlock(before, after, boundary, config.embed_channels, config.dropout)
-            for before, after in widths
+            ResidualBlock(in_channels, out_channels, boundary, config.embed_channels, config.dropout)
+            for _ in range(config.blocks)
         )
-        self.attention = nn.ModuleList(
-            Attention(after, boundary, config.head_channels) if attention else nn.Identity()
-            for _, after in widths
-        )
+        self.attention = Attention(out_channels, boundary, config.head_channels) if attend else nn.Identity()
 
-    def __iter__(self):
-        """Go through the pairs of a block and its attention."""
-        return iter(zip(self.blocks, self.attention))
+    def forward(self, h: Tensor, embedding: Tensor, skips: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Give the result of every block; on the way up each block joins one of the skips, the last first."""
+        results = []
+        for block, skip in zip_longest(self.blocks, reversed(skips)):
+            h = block(h if skip is None else cat([h, skip], 1), embedding)
+            results.append(h)
+        results[-1] = self.attention(h)
+        return results
 
 
 class UNet(nn.Module):
@@ -83,8 +94,8 @@ class UNet(nn.Module):
     Attributes
     ----------
     stride : tuple of int
-        Pixels of the input to one pixel of the coarsest level, per axis: rolls by multiples of it commute with the
-        network on periodic axes.
+        Pixels of the input to one pixel of the coarsest level, per axis: rolls by multiples of it commute with
+        the network on periodic axes.
 
     Raises
     ------
@@ -120,19 +131,15 @@ class UNet(nn.Module):
         self.boundary = rules = as_boundary(boundary, ndim)
         self.stride = (config.stride,) * ndim
         widths, cells = config.channels, config.patch**ndim
-        attention = [level >= len(widths) - config.attention_levels for level in range(len(widths))]
+        attend = [level >= len(widths) - config.attention_levels for level in range(len(widths))]
 
         self.embedding = Embedding(self.conditions, config.embed_channels)
         self.stem = Conv(in_channels * cells, widths[0], rules)
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for width, attend in zip(widths, attention):
-            self.down.append(Level([(width, width)] * config.blocks, rules, attend, config))
-            self.up.append(Level([(2 * width, width)] * config.blocks, rules, attend, config))
-        self.coarser = nn.ModuleList(
-            Downsample(fine, coarse, ndim) for fine, coarse in zip(widths, widths[1:])
-        )
-        self.finer = nn.ModuleList(Upsample(coarse, fine, rules) for fine, coarse in zip(widths, widths[1:]))
-        self.middle = Level([(widths[-1], widths[-1])], rules, attention[-1], config)
+        self.down = nn.ModuleList(Level(c, c, rules, has, config) for c, has in zip(widths, attend))
+        self.coarser = nn.ModuleList(Downsample(fine, coarse, ndim) for fine, coarse in pairwise(widths))
+        self.middle = ResidualBlock(widths[-1], widths[-1], rules, config.embed_channels, config.dropout)
+        self.finer = nn.ModuleList(Upsample(coarse, fine, rules) for fine, coarse in pairwise(widths))
+        self.up = nn.ModuleList(Level(2 * c, c, rules, has, config) for c, has in zip(widths, attend))
         self.norm = group_norm(widths[0])
         self.head = Conv(widths[0], out_channels * cells, rules, zero=True)
 
@@ -156,8 +163,8 @@ class UNet(nn.Module):
         Raises
         ------
         ValueError
-            If the shape does not fit the network, a periodic axis is no multiple of ``stride``, or a condition is
-            unknown or missing.
+            If the shape does not fit the network, a periodic axis is no multiple of ``stride``, or a condition
+            is unknown or missing.
         """
         self._check_shapes(x, log_snr)
         embedding = self.embedding(log_snr, cond)
@@ -174,18 +181,12 @@ class UNet(nn.Module):
         """Go down to the coarsest grid and back up."""
         skips = []
         for index, level in enumerate(self.down):
-            if index:
-                h = self.coarser[index - 1](h)
-            for block, attention in level:
-                h = attention(block(h, embedding))
-                skips.append(h)
-        for block, attention in self.middle:
-            h = attention(block(h, embedding))
+            skips.append(level(self.coarser[index - 1](h) if index else h, embedding))
+            h = skips[-1][-1]
+        h = self.middle(h, embedding)
         for index in reversed(range(len(self.up))):
-            for block, attention in self.up[index]:
-                h = attention(block(cat([h, skips.pop()], 1), embedding))
-            if index:
-                h = self.finer[index - 1](h)
+            h = self.up[index](h, embedding, skips[index])[-1]
+            h = self.finer[index - 1](h) if index else h
         return h
 
     def _margins(self, grid: Sequence[int]) -> list[tuple[int, int]]:
@@ -193,17 +194,18 @@ class UNet(nn.Module):
         margins = []
         for axis, (n, stride, rule) in enumerate(zip(grid, self.stride, self.boundary)):
             extra = -n % stride
+            where = f"axis {axis} of the grid {tuple(grid)} has {n} pixels"
             if rule == "periodic" and extra:
-                sizes = [size for size in (n - n % stride, n + extra) if size]
+                sizes = " and ".join(str(size) for size in (n + extra - stride, n + extra) if size)
                 raise ValueError(
-                    f"axis {axis} of the grid {tuple(grid)} is periodic and has {n} pixels, which is no multiple of the "
-                    f"network's stride {stride}: the nearest good sizes are {' and '.join(map(str, sizes))}. Resample the "
-                    "field, use a network of smaller stride (fewer levels or a smaller patch) or an open boundary"
+                    f"{where} and is periodic, but the network needs a multiple of its stride {stride}: the nearest "
+                    f"good sizes are {sizes}. Resample the field, take a smaller stride (fewer levels or a smaller "
+                    "patch) or an open boundary"
                 )
-            if rule == "reflect" and n + extra < 2 * stride:
+            if rule == "reflect" and n <= stride:
                 raise ValueError(
-                    f"axis {axis} of the grid {tuple(grid)} has {n} pixels, too few to reflect in a network of stride "
-                    f"{stride}: it needs at least {stride + 1}. Use a network of fewer levels or the boundary 'zero'"
+                    f"{where}, too few to reflect: a network of stride {stride} needs at least {stride + 1}. Take "
+                    "a smaller stride (fewer levels or a smaller patch) or the boundary 'zero'"
                 )
             margins.append((extra // 2, extra - extra // 2))
         return margins
