@@ -1,5 +1,4 @@
-"""Settings of a run: frozen dataclasses that a YAML file and a command line both spell, and the one door from
-strings to classes.
+"""Settings of a run, as a YAML file and a command line both spell them, and the one door from strings to classes.
 
 Nothing here imports torch until an object is built, so that ``--help`` is quick.
 """
@@ -58,9 +57,7 @@ def _known(key: str, value: str, names: Any) -> None:
 
 def _above(key: str, value: float | None, least: float, strict: bool = True) -> None:
     if value is not None and not (value > least if strict else value >= least):
-        raise ValueError(
-            f"{key}: expected a number {'above' if strict else 'of at least'} {least}, got {value}"
-        )
+        raise ValueError(f"{key}: expected a number {'above' if strict else 'of at least'} {least}, got {value}")
 
 
 def _fraction(key: str, value: float) -> None:
@@ -312,7 +309,7 @@ class RunConfig:
     minutes: float = 20.0
     dry_run: bool = False
     split: SplitConfig = SplitConfig()
-    network: UNetConfig = UNetConfig()
+    network: UNetConfig = UNetConfig()  # noqa: RUF009  (frozen)
     diffusion: DiffusionConfig = DiffusionConfig()
     training: TrainingConfig = TrainingConfig()
     sampling: SamplingConfig = SamplingConfig()

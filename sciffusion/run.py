@@ -135,9 +135,7 @@ class Run:
         torch.manual_seed(config.seed)
         device = pick_device(config.device)
         channels = field.sizes.get("channel", 1)
-        denoiser = build_denoiser(config.diffusion, config.network, boundary, channels, conditions.names).to(
-            device
-        )
+        denoiser = build_denoiser(config.diffusion, config.network, boundary, channels, conditions.names).to(device)
         if config.init_from:
             _initialize(denoiser.backbone, config.init_from)
         objective = DenoisingObjective(denoiser, config.diffusion, config.seed)
@@ -195,9 +193,7 @@ class Run:
 
     def _log(self) -> list[dict[str, Any]]:
         lines = (self.folder / PROGRESS).read_text().splitlines()
-        return [
-            json.loads(line) for line in lines if line.endswith("}")
-        ]  # a killed writer leaves half a line
+        return [json.loads(line) for line in lines if line.endswith("}")]  # a killed writer leaves half a line
 
     def _save_state(self, prepared: Prepared) -> None:
         tensors, numbers = prepared.trainer.state()
@@ -239,9 +235,7 @@ class Run:
         left = 60 * config.minutes - (time.monotonic() - self.began) - self._reserve(prepared)
         steps = trainer.step + max(1, int(left / step))
         trainer.total = steps * config.training.batch_size
-        self._say(
-            f"{step:.2f} s a step of {config.training.batch_size}: {trainer.total} samples fit the budget"
-        )
+        self._say(f"{step:.2f} s a step of {config.training.batch_size}: {trainer.total} samples fit the budget")
 
     def _reserve(self, prepared: Prepared) -> float:
         """Seconds that held-out losses, sampling and figures will take."""
@@ -289,9 +283,7 @@ class Run:
                 "long_name": get_field(self.config.field).long_name,
                 "dims": [str(dim) for dim in field.dims],
                 "channels": field.sizes.get("channel", 1),
-                "attrs": {
-                    key: field.attrs[key] for key in ("units", "long_name", "component") if key in field.attrs
-                },
+                "attrs": {key: field.attrs[key] for key in ("units", "long_name", "component") if key in field.attrs},
             },
             "transform": prepared.train.transform.to_dict(),
             "conditions": dict(prepared.train.conditions.units),

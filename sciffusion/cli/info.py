@@ -37,9 +37,10 @@ def describe_model(model: Model) -> Iterator[str]:
     yield f"model of {field['long_name']} [{field['attrs'].get('units', 'no units')}]"
     yield from _grid(model.checkpoint.coords, list(model.checkpoint.coords))
     weights = sum(value.numel() for value in model.checkpoint.weights.values())
-    yield f"network: {weights / 1e6:.2f} M weights, average of width {header['ema']}; {_flat(header['config']['network'])}"
-    yield f"diffusion: {_flat(header['config']['diffusion'])}"
-    yield f"sampling: {_flat(header['config']['sampling'])}"
+    config = header["config"]
+    yield f"network: {weights / 1e6:.2f} M weights, average of width {header['ema']}; {_flat(config['network'])}"
+    yield f"diffusion: {_flat(config['diffusion'])}"
+    yield f"sampling: {_flat(config['sampling'])}"
     for name in model.conditions.names:
         low, high = model.conditions.range(name)
         yield f"  condition {name}: {low:g} to {high:g} {model.conditions.units[name]}".rstrip()
@@ -76,15 +77,9 @@ def _flat(settings: dict[str, Any]) -> str:
 
 
 def _info(argv: Sequence[str]) -> None:
-    parser = ArgumentParser(
-        prog="sciffusion-info", description="Say what is inside a file of fields or a checkpoint."
-    )
-    parser.add_argument(
-        "path", type=str, help="File of fields, checkpoint, folder of a run, or packaged model."
-    )
-    parser.add_argument(
-        "--dataset", type=str, default=None, help="Path of the array inside an HDF5 file of several."
-    )
+    parser = ArgumentParser(prog="sciffusion-info", description="Say what is inside a file of fields or a checkpoint.")
+    parser.add_argument("path", type=str, help="File of fields, checkpoint, folder of a run, or packaged model.")
+    parser.add_argument("--dataset", type=str, default=None, help="Path of the array inside an HDF5 file of several.")
     arguments = parser.parse_args(list(argv))
 
     path = Path(arguments.path)

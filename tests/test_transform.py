@@ -1,0 +1,89 @@
+"""Transforms invert, fit on what they are given and refuse what they cannot take."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sciffusion import transform
+from sciffusion.transform import Asinh, Chain, Log10, Standardize, chain, from_dict
+
+
+def field(values, *dims):
+    return xr.DataArray(values, dims=("sample", *dims), name="rho", attrs={"units": "K"})
+
+
+def test_standardize_known_answer():
+    fitted = Standardize().fit(field([[1.0, 3.0], [5.0, 7.0]], "x"))
+    assert fitted.mean == (4.0,)
+    assert fitted.std == pytest.approx((np.sqrt(5.0),))
+
+
+def test_standardize_per_channel():
+    values = np.random.default_rng(0).normal([[5.0], [-3.0]], [[2.0], [0.1]], (400, 2, 50))
+    fitted = Standardize().fit(field(values, "channel", "x"))
+    np.testing.assert_allclose(fitted.mean, values.mean((0, 2)))
+    np.testing.assert_allclose(fitted.std, values.std((0, 2)))
+    seen = fitted(field(values, "channel", "x"))
+    np.testing.assert_allclose(seen.std(("sample", "x")), 1.0)
+
+
+def test_a_large_mean_does_not_spoil_the_scatter():
+    values = 1e9 + np.random.default_rng(1).normal(size=(64, 32))
+    assert Standardize().fit(field(values, "x")).std == pytest.approx((values.std(),), rel=1e-9)
+
+
+def test_fit_in_blocks_equals_fit_at_once(monkeypatch):
+    values = np.random.default_rng(2).lognormal(size=(37, 8))
+    whole = chain(["log10", "standardize"]).fit(field(values, "x"))
+    monkeypatch.setattr(transform, "_BLOCK", 24)
+    parts = chain(["log10", "standardize"]).fit(field(values, "x"))
+    np.testing.assert_allclose(whole.parts[1].std, parts.parts[1].std, rtol=1e-12)
+    np.testing.assert_allclose(whole.parts[1].mean, parts.parts[1].mean, rtol=1e-12)
+
+
+@given(hnp.arrays(np.float64, (3, 5), elements=st.floats(1e-6, 1e15)), st.sampled_from(["log10", "asinh"]))
+def test_inverse_undoes(values, name):
+    values[0, 0] = 2 * values[0, 1] + 1  # something must vary
+    fitted = chain([name, "standardize"]).fit(field(values, "x"))
+    back = fitted.inverse(fitted(field(values, "x")))
+    np.testing.assert_allclose(back, values, rtol=1e-6, atol=1e-9 * values.max())
+    assert back.attrs == {"units": "K"}
+
+
+def test_stored_and_read_back():
+    fitted = Chain((Asinh(), Standardize())).fit(field(np.random.default_rng(3).normal(size=(9, 4)), "x"))
+    assert from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
+
+
+def test_log10_says_how_many_values_and_where():
+    bad = field([[1.0, 2.0], [0.0, -3.0]], "x")
+    with pytest.raises(ValueError, match=r"rho: 2 of 4 values are not positive, the first at sample 1, x 0.*asinh"):
+        Log10()(bad)
+
+
+def test_non_finite_is_refused_with_its_place():
+    with pytest.raises(ValueError, match=r"1 of 2 values are not finite, the first at sample 0, x 1"):
+        Standardize((0.0,), (1.0,))(field([[1.0, np.nan]], "x"))
+
+
+@pytest.mark.parametrize("unfitted", [Asinh(), Standardize()])
+def test_unfitted_is_refused(unfitted):
+    with pytest.raises(ValueError, match="fit it"):
+        unfitted(field([[1.0, 2.0]], "x"))
+
+
+def test_constant_field_is_refused():
+    with pytest.raises(ValueError, match="varies"):
+        Standardize().fit(field(np.ones((3, 3)), "x"))
+    with pytest.raises(ValueError, match="positive scale"):
+        Asinh().fit(field(np.zeros((3, 3)), "x"))
+
+
+def test_unknown_name():
+    with pytest.raises(ValueError, match="unknown transform 'log2'; known are log10"):
+        chain(["log2"])
