@@ -1,0 +1,89 @@
+"""A checkpoint is one file, safe and enough; damaged, foreign and newer ones are refused in words."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from safetensors.torch import save_file
+
+from sciffusion import checkpoint
+from sciffusion.checkpoint import Checkpoint, load_state, save_state
+
+
+def example():
+    coord = xr.DataArray(np.array([0.1, 1 / 3, 0.9]), dims=("x",), attrs={"units": "Mpc/h", "boundary": "periodic"})
+    weights = {"w": torch.randn(3, 2), "b": torch.zeros(1)}
+    return Checkpoint(weights, {"x": coord}, {"Omega_m": np.array([0.1, 0.3])}, {"conditions": {"Omega_m": ""}, "ema": 0.1})
+
+
+def test_round_trip(tmp_path):
+    path, before = tmp_path / "c.safetensors", example()
+    before.save(path)
+    after = Checkpoint.open(path)
+    assert torch.equal(after.weights["w"], before.weights["w"])
+    xr.testing.assert_identical(after.coords["x"], before.coords["x"])
+    assert after.conditions["Omega_m"].tolist() == [0.1, 0.3]
+    assert after.header["ema"] == 0.1
+
+
+def test_half_precision_halves_the_file_and_opens_as_float32(tmp_path):
+    before = Checkpoint({"w": torch.randn(500, 500)}, {}, {}, {"conditions": {}})
+    before.save(tmp_path / "32")
+    before.save(tmp_path / "16", dtype=torch.float16)
+    assert (tmp_path / "16").stat().st_size < 0.51 * (tmp_path / "32").stat().st_size
+    after = Checkpoint.open(tmp_path / "16").weights["w"]
+    assert after.dtype == torch.float32
+    torch.testing.assert_close(after, before.weights["w"], rtol=1e-3, atol=1e-4)
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+    path = tmp_path / "c.safetensors"
+    example().save(path)
+    first = path.read_bytes()
+    with pytest.raises(FileExistsError, match="overwrite"):
+        example().save(path)
+    assert path.read_bytes() == first
+    example().save(path, overwrite=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        Checkpoint.open(tmp_path / "none")
+
+
+@pytest.mark.parametrize("cut", [0, 4, 100, -5])
+def test_truncated(tmp_path, cut):
+    path = tmp_path / "c.safetensors"
+    example().save(path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ValueError, match=r"c\.safetensors: .*damaged"):
+        Checkpoint.open(path)
+
+
+def test_of_another_program(tmp_path):
+    save_file({"w": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="not of sciffusion"):
+        Checkpoint.open(tmp_path / "other.safetensors")
+
+
+def test_newer_format_is_refused_in_words(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT_VERSION", 2)
+        example().save(tmp_path / "new")
+        save_state(tmp_path / "state", {}, {})
+    with pytest.raises(ValueError, match="checkpoint format 2; this sciffusion reads up to 1: update"):
+        Checkpoint.open(tmp_path / "new")
+    with pytest.raises(ValueError, match="state format 2"):
+        load_state(tmp_path / "state")
+
+
+def test_no_pickle_inside(tmp_path):
+    example().save(tmp_path / "c")
+    content = (tmp_path / "c").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    assert json.loads(header["__metadata__"]["sciffusion"])["format_version"] == 1
+    assert set(header) == {"__metadata__", "network/w", "network/b", "coords/x", "conditions/Omega_m"}
