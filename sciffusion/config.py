@@ -10,13 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sciffusion.nn.config import UNetConfig
-
-if TYPE_CHECKING:
-    from sciffusion.sample import Sampler
-    from sciffusion.schedule import Schedule
 
 __all__ = [
     "PRESETS",
@@ -338,12 +334,16 @@ def _load(dotted: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def build_schedule(config: DiffusionConfig) -> Schedule:
-    """Return the noise schedule that `config` names."""
-    return _load(SCHEDULES[config.schedule])(config.steps)
+def build_schedule(config: DiffusionConfig) -> Any:
+    """Return the `sciffusion.schedule.Schedule` that `config` names.
+
+    DDPM's betas run from 1e-4 to 0.02 at T = 1000 and scale like 1/T, so that the process is the same for any T.
+    """
+    own = {"ddpm": {"beta_start": 0.1 / config.steps, "beta_end": 20.0 / config.steps}}.get(config.schedule, {})
+    return _load(SCHEDULES[config.schedule])(config.steps, **own)
 
 
-def build_sampler(config: SamplingConfig) -> Sampler:
-    """Return the sampler that `config` names."""
+def build_sampler(config: SamplingConfig) -> Any:
+    """Return the `sciffusion.sample.Sampler` that `config` names."""
     own = {"ddpm": {"variance": config.variance}, "ddim": {"eta": config.eta}}.get(config.sampler, {})
     return _load(SAMPLERS[config.sampler])(steps=config.steps, spacing=config.spacing, **own)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
 from sciffusion.cli.common import add_settings, run_command
-
-if TYPE_CHECKING:
-    from sciffusion.generate import Model
 
 __all__ = ["SampleConfig", "main"]
 
@@ -89,9 +86,7 @@ class SampleConfig:
             except ValueError:
                 equals, number = "", 0.0
             if not equals or name in out:
-                raise ValueError(
-                    f"--condition {text}: expected NAME=NUMBER, each name once, such as Omega_m=0.3"
-                )
+                raise ValueError(f"--condition {text}: expected NAME=NUMBER, each name once, such as Omega_m=0.3")
             out[name] = number
         return out
 
@@ -100,9 +95,7 @@ def _sample(argv: Sequence[str]) -> None:
     parser = ArgumentParser(
         prog="sciffusion-sample", description="Draw fields, in physical units, from a trained model."
     )
-    parser.add_argument(
-        "model", type=str, help="Folder of a run, checkpoint file, or packaged model such as cdm."
-    )
+    parser.add_argument("model", type=str, help="Folder of a run, checkpoint file, or packaged model such as cdm.")
     parser.add_argument("--condition", action="append", type=str, default=[],
                         help="NAME=VALUE, once for each condition to fix.")  # fmt: skip
     add_settings(parser, SampleConfig, skip=("model", "condition"))
@@ -129,12 +122,10 @@ def _sample(argv: Sequence[str]) -> None:
         _draw_trajectory(model, config)
 
 
-def _draw_trajectory(model: Model, config: SampleConfig) -> None:
+def _draw_trajectory(model: Any, config: SampleConfig) -> None:
     from sciffusion import plot
 
-    states = list(
-        model.trajectory(conditions=config.conditions(), sampling=config.sampling(), seed=config.seed)
-    )
+    states = list(model.trajectory(conditions=config.conditions(), sampling=config.sampling(), seed=config.seed))
     path = Path(config.trajectory or "")
     figure = plot.plot_trajectory(model, states)
     plot.save(figure, path.with_suffix(".png"))

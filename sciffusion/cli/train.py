@@ -24,9 +24,7 @@ def _parser(defaults: Sequence[Path] = ()) -> ArgumentParser:
         "Without --data it trains on the set packaged with the field.",
         default_config_files=[str(path) for path in defaults],
     )
-    parser.add_argument(
-        "--config", action=ActionConfigFile, help="YAML file of settings; flags after it win."
-    )
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file of settings; flags after it win.")
     add_settings(parser, RunConfig)
     return parser
 
@@ -71,7 +69,7 @@ def parse(argv: Sequence[str]) -> RunConfig:
     parser = _parser(defaults)
     settings = parser.parse_args(list(argv))
     settings.pop("config", None)
-    return RunConfig(**parser.instantiate_classes(settings).as_dict())
+    return RunConfig(**parser.instantiate(settings).as_dict())
 
 
 def _train(argv: Sequence[str]) -> None:

@@ -1,0 +1,96 @@
+"""``sciffusion-simulate``: fields from first principles, where no file is at hand."""
+
+import os
+import shlex
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from tqdm.auto import tqdm
+
+from data_loaders import write_field
+from data_loaders.simulate.cosmology import Cosmology
+from data_loaders.simulate.nbody import ParticleMesh
+from data_loaders.simulate.suite import Suite, collect, discard, run
+
+_OF_THEIR_OWN = {"Omega_m", "sigma_8", "cosmology", "numerics"}
+_SUFFIXES = (".h5", ".hdf5", ".nc")
+_DESCRIPTION = """
+Simulate dark matter (total matter, gravity alone) with a particle-mesh code on a Latin hypercube of cosmologies and
+write maps of its surface density in (Msun/h)/(Mpc/h)^2: 15 a simulation, 3 axes x 5 slabs of 5 Mpc/h.
+"""
+
+
+def value_range(text: str) -> tuple[float, float]:
+    """Read ``low:high``, or a single value, as a range.
+
+    Examples
+    --------
+    >>> value_range("0.1:0.5"), value_range("0.3")
+    ((0.1, 0.5), (0.3, 0.3))
+    """
+    parts = str(text).split(":")
+    try:
+        low, high = float(parts[0]), float(parts[-1])
+    except ValueError:
+        low, high = 1.0, 0.0
+    if len(parts) > 2 or low > high:
+        raise ValueError(f"expected LOW:HIGH or one number, such as 0.1:0.5, not {text!r}")
+    return low, high
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of the command's flags."""
+    cores = os.cpu_count() or 1
+    flags = ArgumentParser(prog="sciffusion-simulate", description=_DESCRIPTION)
+    flags.add_argument("--field", choices=["cdm"], default="cdm", help="what to simulate")
+    flags.add_argument("--out", required=True, help="file of maps to write: .h5 or .nc (packed, compressed)")
+    flags.add_argument("--overwrite", action="store_true", help="replace the file and an unfinished run beside it")
+    flags.add_argument("--resume", action="store_true", help="go on with the unfinished run beside the file")
+    flags.add_argument("--processes", type=int, default=cores, help="simulations at a time")
+    flags.add_argument("--Omega_m", default="0.1:0.5", help="range LOW:HIGH of the hypercube, or one value")
+    flags.add_argument("--sigma_8", default="0.6:1.0", help="range LOW:HIGH of the hypercube, or one value")
+    flags.add_class_arguments(Suite, skip=_OF_THEIR_OWN)
+    flags.add_class_arguments(Cosmology, "cosmology", help="fiducial parameters")
+    flags.add_class_arguments(ParticleMesh)
+    return flags
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command; an error of the user ends with one line on stderr and exit status 2."""
+    flags = parser()
+    given = flags.parse_args(args)
+    command = shlex.join(["sciffusion-simulate", *(sys.argv[1:] if args is None else args)])
+    try:
+        suite = Suite(
+            Omega_m=value_range(given.Omega_m),
+            sigma_8=value_range(given.sigma_8),
+            cosmology=Cosmology(**given.cosmology.as_dict()),
+            numerics=ParticleMesh(**{each.name: given[each.name] for each in fields(ParticleMesh)}),
+            **{each.name: given[each.name] for each in fields(Suite) if each.name not in _OF_THEIR_OWN},
+        )
+        _simulate(suite, given, command)
+    except (ValueError, OSError) as error:
+        flags.exit(2, f"sciffusion-simulate: {error}\n")
+    except KeyboardInterrupt:
+        flags.exit(130, f"\nStopped. The finished simulations are kept; go on with: {command} --resume\n")
+
+
+def _simulate(suite: Suite, given: Namespace, command: str) -> None:
+    out, folder = Path(given.out), Path(f"{given.out}.parts")
+    if given.processes < 1:
+        raise ValueError(f"--processes must be at least 1, not {given.processes}")
+    if out.suffix not in _SUFFIXES:
+        raise ValueError(f"--out {out}: maps are written as {' or '.join(_SUFFIXES)}, not as {out.suffix!r}")
+    if out.exists() and not given.overwrite:
+        raise FileExistsError(f"{out} exists; give another name or replace it with --overwrite")
+    if given.overwrite and not given.resume:
+        discard(folder)
+    workers = max(1, (os.cpu_count() or 1) // given.processes)
+    total = suite.num + suite.fiducial
+    for _ in tqdm(run(suite, folder, given.processes, workers, given.resume), "simulations", total):
+        pass
+    write_field(collect(suite, folder, command), out, overwrite=given.overwrite, packing="log10")
+    discard(folder)
+    print(f"{total} simulations, {total * 3 * suite.slabs} maps of {suite.grid}x{suite.grid} in {out}")
