@@ -42,12 +42,14 @@ def read_fits(path: Path, dataset: str | int | None = None) -> xr.Dataset:
         hdu = _choose(path, hdus, dataset)
         source = _map_image(path, hdu)
         name = hdu.name.lower() if hdu.name and hdu.name != "PRIMARY" else "field"
-        attrs = {"units": hdu.header["BUNIT"].strip()} if "BUNIT" in hdu.header else {}
+        attrs = {"long_name": name}
+        if "BUNIT" in hdu.header:
+            attrs["units"] = hdu.header["BUNIT"].strip()
     dims = tuple(f"dim_{i}" for i in range(len(source.shape)))
     return xr.Dataset({name: lazy_variable(dims, source, attrs)}, attrs={"field": name})
 
 
-def _read_layout(path: Path, hdus: fits.HDUList) -> xr.Dataset:
+def _read_layout(path: Path, hdus: Any) -> xr.Dataset:
     def fetch(entry: dict[str, Any]) -> xr.Variable:
         hdu = hdus[entry["hdu"]]
         if "column" in entry:
@@ -62,7 +64,7 @@ def _read_layout(path: Path, hdus: fits.HDUList) -> xr.Dataset:
         raise DataError(path, f"a table is missing or truncated: {error}; copy the file anew") from error
 
 
-def _choose(path: Path, hdus: fits.HDUList, wanted: str | int | None) -> Any:
+def _choose(path: Path, hdus: Any, wanted: str | int | None) -> Any:
     listing = ", ".join(f"{i} {hdu.name or '-'} {_kind(hdu)}" for i, hdu in enumerate(hdus))
     images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] >= 2 and 0 not in hdu.shape]
     if wanted is not None:

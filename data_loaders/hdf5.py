@@ -39,7 +39,7 @@ def _root(path: Path, head: bytes) -> dict[str, Any]:
 def read_layout(path: Path, dataset: str | None = None) -> xr.Dataset:
     """HDF5 or NetCDF-4 in the labelled layout."""
     try:
-        options = {"decode_times": False, "decode_timedelta": False, "cache": False}
+        options: dict[str, Any] = {"decode_times": False, "decode_timedelta": False, "cache": False}
         ds = xr.open_dataset(path, engine="h5netcdf", **options)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(path, f"does not open as NetCDF-4 (truncated, or not in the layout): {error}") from error
@@ -126,12 +126,12 @@ def read_array(path: Path, dataset: str | None = None) -> xr.Dataset:
     except OSError as error:
         raise DataError(path, f"does not open as HDF5 (truncated or damaged): {error}") from error
     with file:
-        name = _choose(path, _datasets(file), dataset)
-        found = file[name]
-        source = HDF5Array(path, name, found.shape, found.dtype.newbyteorder("="))
+        datasets = _datasets(file)
+        name = _choose(path, datasets, dataset)
+        source = HDF5Array(path, name, datasets[name].shape, datasets[name].dtype.newbyteorder("="))
     short = name.rsplit("/", 1)[-1]
     dims = tuple(f"dim_{i}" for i in range(len(source.shape)))
-    return xr.Dataset({short: lazy_variable(dims, source)}, attrs={"field": short})
+    return xr.Dataset({short: lazy_variable(dims, source, {"long_name": short})}, attrs={"field": short})
 
 
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:

@@ -1,6 +1,7 @@
 """NetCDF of other makers, classic and NetCDF-4: its variables as they are, completed by labels given by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import xarray as xr
@@ -33,7 +34,7 @@ def read_netcdf(path: Path, dataset: str | None = None) -> xr.Dataset:
     """NetCDF variable of two or more axes: the only one, or the one named; the first axis is the samples."""
     with open(path, "rb") as stream:
         classic = stream.read(4) in _CLASSIC
-    options = {"engine": "scipy"} if classic else {"engine": "h5netcdf", "phony_dims": "access"}
+    options: dict[str, Any] = {"engine": "scipy"} if classic else {"engine": "h5netcdf", "phony_dims": "access"}
     try:
         ds = xr.open_dataset(path, decode_times=False, cache=False, **options)
     except Exception as error:

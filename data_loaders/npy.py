@@ -58,7 +58,9 @@ def read_npy(path: Path) -> xr.Dataset:
     labels = sidecar(path)
     if not labels.exists():
         dims = tuple(f"dim_{i}" for i in range(len(source.shape)))
-        return xr.Dataset({FIELD_NAME: lazy_variable(dims, source)}, attrs={"field": FIELD_NAME})
+        return xr.Dataset(
+            {FIELD_NAME: lazy_variable(dims, source, {"long_name": path.stem})}, attrs={"field": FIELD_NAME}
+        )
 
     def fetch(entry) -> xr.Variable:
         if (found := (list(source.shape), source.dtype.str)) != (expected := (entry["shape"], entry["dtype"])):

@@ -20,7 +20,8 @@ import xarray as xr
 
 from data_loaders.errors import DataError
 from data_loaders.join import join
-from data_loaders.layout import Labels, as_dataset, check_layout, complete
+from data_loaders.labels import Labels, complete
+from data_loaders.layout import as_dataset, check_layout
 
 ENTRY_POINT_GROUP = "sciffusion.readers"
 _BUILT_IN = ("hdf5", "netcdf", "npy", "fits", "camels")
