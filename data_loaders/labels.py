@@ -61,7 +61,9 @@ def complete(ds: xr.Dataset, labels: Labels, where: object) -> xr.Dataset:
         for dim, boundary in given.items()
     }
     missing = {
-        f"--box_size (length of the axes, in {BOX_UNITS} or with its unit)": None in axes.values(),
+        f"--box_size (length of the axes, in {BOX_UNITS} or with its unit)": any(
+            axis is None for axis in axes.values()
+        ),
         "--units (of the values)": units is None,
         f"--boundary ({', '.join(BOUNDARIES)})": None in boundaries.values(),
     }
