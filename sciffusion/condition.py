@@ -77,21 +77,17 @@ class Conditioned:
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Estimate the field, like ``x_t``; ``t`` is a scalar or has the shape (batch,)."""
-        if self.guidance == 1 or self.cond is None:
+        if self.guidance == 0 or not self.cond:
+            return self.denoiser(x_t, t, None)
+        if self.guidance == 1:
             return self.denoiser(x_t, t, self.cond)
-        without = {name: _absent(condition) for name, condition in self.cond.items()}
-        if self.guidance == 0:
-            return self.denoiser(x_t, t, without)
-        # One call of twice the batch.
-        both = {name: _join(without[name], condition) for name, condition in self.cond.items()}
+        # One call of twice the batch, the first half without the conditions.
+        both = {name: _absent_and_given(condition) for name, condition in self.cond.items()}
         t = torch.as_tensor(t, dtype=torch.float64).expand(len(x_t))
         x_hat_without, x_hat_with = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
         return x_hat_without + self.guidance * (x_hat_with - x_hat_without)
 
 
-def _absent(condition: Condition) -> Condition:
-    return condition._replace(present=torch.zeros_like(condition.present))
-
-
-def _join(first: Condition, second: Condition) -> Condition:
-    return Condition(*(torch.cat(pair) for pair in zip(first, second)))
+def _absent_and_given(condition: Condition) -> Condition:
+    value, present = condition
+    return Condition(torch.cat([value, value]), torch.cat([torch.zeros_like(present), present]))
