@@ -208,6 +208,8 @@ class SamplingConfig:
         Samples drawn at the end of a training run; by default as many as there are test samples, at most 256.
     batch_size
         Samples drawn at once.
+    precision
+        ``auto`` takes bf16 where the processor has it natively, otherwise fp32.
     """
 
     sampler: str = "heun"
@@ -218,8 +220,10 @@ class SamplingConfig:
     guidance: float = 1.0
     num: int | None = None
     batch_size: int = 16
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
+        _known("sampling.precision", self.precision, PRECISIONS)
         _known("sampling.sampler", self.sampler, SAMPLERS)
         _known("sampling.spacing", self.spacing, SPACINGS)
         _known("sampling.variance", self.variance, ("posterior", "beta"))

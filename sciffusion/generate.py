@@ -27,7 +27,7 @@ from sciffusion.config import DiffusionConfig, SamplingConfig, build_sampler, bu
 from sciffusion.dataset import Conditions
 from sciffusion.denoise import PREDICTIONS, Denoiser
 from sciffusion.nn.config import UNetConfig
-from sciffusion.nn.runtime import autocast, tune_allocator
+from sciffusion.nn.runtime import native_bf16, tune_allocator
 from sciffusion.nn.unet import UNet
 from sciffusion.sample import SeededNoise
 from sciffusion.transform import Transform, from_dict
@@ -116,9 +116,7 @@ class Model:
     def __post_init__(self) -> None:
         config, field = self.header["config"], self.header["field"]
         boundary = tuple(self.checkpoint.coords[dim].attrs["boundary"] for dim in self._grid)
-        network = UNetConfig(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in config["network"].items()}
-        )
+        network = UNetConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config["network"].items()})
         denoiser = build_denoiser(
             DiffusionConfig(**config["diffusion"]),
             network,
@@ -210,7 +208,7 @@ class Model:
             tune_allocator()
             for start in range(0, num, config.batch_size):
                 index = np.arange(start, min(start + config.batch_size, num))
-                with autocast(self.device):
+                with self._precision(config):
                     x = sampler(self._bound(values, index, config), *self._noise(seed, index))
                 parts.append(x.float().cpu())
                 bar.update(len(index))
@@ -238,7 +236,7 @@ class Model:
         config = self._settings(sampling)
         values = self._condition_values(num, conditions, False, seed)
         index = np.arange(num)
-        with torch.inference_mode(), autocast(self.device):
+        with torch.inference_mode(), self._precision(config):
             bound = self._bound(values, index, config)
             for state in build_sampler(config).trajectory(bound, *self._noise(seed, index)):
                 x_hat = state.x if state.x_hat is None else state.x_hat
@@ -256,6 +254,11 @@ class Model:
             return sampling
         return replace(self.sampling, **(sampling or {}))
 
+    def _precision(self, config: SamplingConfig) -> torch.autocast:
+        kind = torch.device(self.device).type
+        bf16 = {"auto": native_bf16(self.device), "bf16": True, "fp32": False}[config.precision]
+        return torch.autocast(kind, torch.bfloat16, enabled=bf16)
+
     def _shape(self) -> tuple[int, ...]:
         return (self.header["field"]["channels"], *(self.checkpoint.coords[dim].size for dim in self._grid))
 
@@ -263,9 +266,7 @@ class Model:
         noise = SeededNoise(seed, index.tolist())
         return noise(torch.empty(len(index), *self._shape(), device=self.device)), noise
 
-    def _bound(
-        self, values: Mapping[str, np.ndarray], index: np.ndarray, config: SamplingConfig
-    ) -> Conditioned:
+    def _bound(self, values: Mapping[str, np.ndarray], index: np.ndarray, config: SamplingConfig) -> Conditioned:
         cond = self.conditions.standardize({name: value[index] for name, value in values.items()})
         cond = {name: type(c)(c.value.to(self.device), c.present.to(self.device)) for name, c in cond.items()}
         return Conditioned(self.denoiser, cond or None, guidance=config.guidance)
@@ -276,9 +277,7 @@ class Model:
         """Physical values (num,) of every condition; NaN where hidden."""
         known, given = self.conditions, dict(given or {})
         if unknown := set(given) - set(known.names):
-            raise ValueError(
-                f"unknown condition {min(unknown)!r}; this model knows {', '.join(known.names) or 'none'}"
-            )
+            raise ValueError(f"unknown condition {min(unknown)!r}; this model knows {', '.join(known.names) or 'none'}")
         if unconditional and given:
             raise ValueError("conditions and unconditional exclude each other: give one of them")
         if unconditional:
@@ -308,13 +307,9 @@ class Model:
         coords |= {n: xr.DataArray(v, dims=("sample",), attrs={"units": units[n]}) for n, v in values.items()}
         if "channel" not in field["dims"]:
             array = array[:, 0]
-        return xr.DataArray(
-            array, dims=field["dims"], coords=coords, name=field["name"], attrs=dict(field["attrs"])
-        )
+        return xr.DataArray(array, dims=field["dims"], coords=coords, name=field["name"], attrs=dict(field["attrs"]))
 
-    def _label(
-        self, x: Tensor, values: Mapping[str, np.ndarray], provenance: Mapping[str, Any]
-    ) -> xr.DataArray:
+    def _label(self, x: Tensor, values: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> xr.DataArray:
         out = self.transform.inverse(self._network_field(x, values)).astype(np.float32)
         bad = ~np.isfinite(out.values)
         if bad.any():

@@ -46,6 +46,8 @@ class SampleConfig:
         Sample i depends on the seed and i alone.
     batch_size
         Samples drawn at once; changes none of them.
+    precision
+        ``auto`` (bf16 where it is native), ``bf16`` or ``fp32``.
     device
         ``auto``, ``cpu``, ``cuda``, ...
     trajectory
@@ -67,13 +69,14 @@ class SampleConfig:
     unconditional: bool = False
     seed: int = 0
     batch_size: int | None = None
+    precision: str | None = None
     device: str = "auto"
     trajectory: str | None = None
     overwrite: bool = False
 
     def sampling(self) -> dict[str, Any]:
         """Return what differs from the checkpoint's own way of sampling."""
-        names = ("sampler", "steps", "spacing", "eta", "variance", "guidance", "batch_size")
+        names = ("sampler", "steps", "spacing", "eta", "variance", "guidance", "batch_size", "precision")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def conditions(self) -> dict[str, float]:
