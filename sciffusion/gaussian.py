@@ -108,13 +108,16 @@ class GaussianFieldDenoiser(torch.nn.Module):
         """Return E[x | x_t], like ``x_t`` (batch, channel, *grid), at the time t: a scalar or (batch,)."""
         t = torch.as_tensor(t, dtype=torch.float64).reshape(-1, *[1] * (x_t.ndim - 1))
         alpha, sigma = (level.to(x_t.device) for level in self.schedule(t))
-        mean = torch.as_tensor(self.mean).to(x_t)
+        mean = self._mean_like(x_t)
         deviation = x_t - alpha.to(x_t) * mean
         return mean + self._filter(deviation, wiener(self.power, alpha, sigma))
 
     def sample(self, noise: Tensor) -> Tensor:
         """Make exact fields of unit normal ``noise``, like it: (batch, channel, *grid)."""
-        return torch.as_tensor(self.mean).to(noise) + self._filter(noise, self.power.sqrt())
+        return self._mean_like(noise) + self._filter(noise, self.power.sqrt())
+
+    def _mean_like(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.mean, dtype=x.dtype, device=x.device)
 
     def _filter(self, x: Tensor, gain: Tensor) -> Tensor:
         grid = tuple(self.power.shape)
@@ -156,13 +159,15 @@ def sampled_variance(sampler: Callable, schedule: Schedule, power: Tensor) -> Te
 
     Examples
     --------
-    How much power 10 steps of Heun lose in modes of variance 1 and 0.01:
+    The ratio of sampled to true power for modes of variance 1 and 0.01, by 40 calls of two samplers:
 
-    >>> from sciffusion.sample import Heun
+    >>> from sciffusion.sample import DDIM, DPMSolver2M
     >>> from sciffusion.schedule import Cosine
     >>> S = torch.tensor([1.0, 0.01])
-    >>> (sampled_variance(Heun(10, "log_snr"), Cosine(), S) / S).sub(1).abs() < 0.05
-    tensor([True, True])
+    >>> print((sampled_variance(DDIM(40), Cosine(), S) / S).numpy().round(3))
+    [0.825 0.823]
+    >>> print((sampled_variance(DPMSolver2M(40), Cosine(), S) / S).numpy().round(3))
+    [1.017 1.012]
     """
     power = power.double()
     denoiser = _Modes(power, schedule)
