@@ -1,0 +1,238 @@
+"""A run from data to figures: what it writes, how it stops and goes on, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from safetensors.torch import load_file
+
+import sciffusion
+from sciffusion.cli import info, sample, train
+from sciffusion.config import RunConfig, SamplingConfig, TrainingConfig
+from sciffusion.nn.config import UNetConfig
+from sciffusion.run import Run
+
+TINY = ["--network.channels", "[8, 8]", "--network.blocks", "1", "--network.attention_levels", "0",
+        "--sampling.steps", "3", "--training.precision", "fp32", "--training.heldout", "4",
+        "--training.evaluations", "2", "--training.warmup", "16"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    """Lognormal maps of eight simulations."""
+    rng = np.random.default_rng(0)
+    group, size = np.repeat(np.arange(8), 4), 16
+    k = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
+    k[0, 0] = 1
+    noise = np.fft.fft2(rng.normal(size=(32, size, size)))
+    delta = np.fft.ifft2(noise / k).real
+    axis = {"units": "Mpc/h", "boundary": "periodic"}
+    center = (np.arange(size) + 0.5) * 25 / size
+    field = xr.DataArray(
+        np.exp(0.5 * delta / delta.std() + 24).astype(np.float32),
+        dims=("sample", "y", "x"),
+        coords={
+            "y": ("y", center, axis),
+            "x": ("x", center, axis),
+            "Omega_m": ("sample", np.linspace(0.1, 0.5, 8)[group]),
+            "sigma_8": ("sample", np.linspace(1.0, 0.6, 8)[group]),
+            "group": ("sample", group),
+        },
+        name="cdm",
+        attrs={"units": "(Msun/h)/(Mpc/h)^2", "long_name": "surface density"},
+    )
+    path = tmp_path_factory.mktemp("data") / "maps.h5"
+    sciffusion.write_field(field, path)
+    return path
+
+
+def command(maps, out, *more):
+    return ["--data", str(maps), "--out", str(out), "--training.samples", "160", *TINY, *more]
+
+
+@pytest.fixture(scope="module")
+def finished(maps, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "one"
+    assert train.main(command(maps, out)) == 0
+    return out
+
+
+def test_everything_promised_is_there(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"config.yaml", "progress.jsonl", "checkpoint.safetensors", "state", "samples.h5", "fields.png",
+                     "power.png", "pdf.png", "loss.png", "scores.json", "power.ecsv"}  # fmt: skip
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    assert config["training"]["samples"] == 160
+    lines = [json.loads(line) for line in (finished / "progress.jsonl").read_text().splitlines()]
+    assert [line["samples"] for line in lines if "loss" in line] == list(range(16, 161, 16))
+    heldout = [line for line in lines if "heldout" in line]
+    assert {line["ema"] for line in heldout} == {0.05, 0.1}
+    assert all(len(line["heldout"]) == 8 for line in heldout)
+
+
+def test_samples_match_the_heldout_simulations_one_to_one(finished, maps):
+    drawn = sciffusion.main_variable(sciffusion.open_field(finished / "samples.h5"))
+    header = sciffusion.load(finished, "cpu").header
+    real = sciffusion.main_variable(sciffusion.open_field(maps))
+    held = np.isin(real["group"].values, header["split"]["test"])
+    assert drawn.sizes["sample"] == held.sum() == 4
+    np.testing.assert_array_equal(drawn["Omega_m"], real["Omega_m"][held])
+    assert drawn.attrs["units"] == real.attrs["units"]
+    groups = [set(groups) for groups in header["split"].values()]
+    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+
+
+def test_the_transform_is_fitted_on_the_training_split_alone(finished, maps):
+    header = sciffusion.load(finished, "cpu").header
+    real = sciffusion.main_variable(sciffusion.open_field(maps))
+    training = np.log10(real.values[np.isin(real["group"].values, header["split"]["train"])].astype(float))
+    standardize = header["transform"]["parts"][1]
+    assert standardize["mean"] == pytest.approx([training.mean()], rel=1e-6)
+    assert standardize["std"] == pytest.approx([training.std()], rel=1e-5)
+
+
+def test_a_second_run_does_not_overwrite_the_first(finished, maps, capsys):
+    before = (finished / "checkpoint.safetensors").read_bytes()
+    assert train.main(command(maps, finished)) == 1
+    assert "holds a run: go on with it by --resume, replace it by --overwrite" in capsys.readouterr().err
+    assert (finished / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_killed_in_the_middle_and_resumed_ends_the_same(finished, maps, tmp_path):
+    out = tmp_path / "killed"
+    code = "import sys; from sciffusion.cli.train import main; sys.exit(main(sys.argv[1:]))"
+    slow = command(maps, out, "--training.checkpoint_minutes", "1e-6")
+    environment = os.environ | {"OMP_NUM_THREADS": str(__import__("torch").get_num_threads())}
+    process = subprocess.Popen([sys.executable, "-c", code, *slow], stderr=subprocess.PIPE, text=True, env=environment)
+    log, deadline = out / "progress.jsonl", time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.exists() and log.read_text().count("loss") >= 3):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    message = process.communicate(timeout=120)[1]
+    if process.returncode != 0:  # it may have been faster than the signal
+        assert process.returncode == 130, message
+        assert "--resume" in message
+        assert train.main(["--out", str(out), "--resume"]) == 0
+    ours, theirs = (load_file(folder / "checkpoint.safetensors") for folder in (out, finished))
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    samples = [json.loads(line)["samples"] for line in log.read_text().splitlines() if '"loss"' in line]
+    assert samples == list(range(16, 161, 16))
+
+
+def test_resuming_with_other_settings_is_refused(finished, capsys):
+    assert train.main(["--out", str(finished), "--resume", "--training.learning_rate", "0.1"]) == 1
+    assert "training: the run to resume has" in capsys.readouterr().err
+
+
+def test_nothing_to_resume(tmp_path, capsys):
+    assert train.main(["--out", str(tmp_path / "none"), "--resume"]) == 1
+    assert "no run to resume here" in capsys.readouterr().err
+
+
+def test_dry_run_writes_nothing(maps, tmp_path, capsys):
+    assert train.main(command(maps, tmp_path / "dry", "--dry_run")) == 0
+    out = capsys.readouterr()
+    assert "24 train (6 groups), 4 validation (1 groups), 4 test (1 groups); 16 x 16 pixels" in out.out + out.err
+    assert not (tmp_path / "dry").exists()
+
+
+def test_fine_tuning_starts_from_the_weights(finished, maps, tmp_path):
+    more = ["--init_from", str(finished), "--training.learning_rate", "1e-12", "--training.ema", "[0.05]"]
+    assert train.main(command(maps, tmp_path / "fine", *more)) == 0
+    ours, theirs = (load_file(folder / "checkpoint.safetensors") for folder in (tmp_path / "fine", finished))
+    for name in theirs:
+        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-6, err_msg=name)
+
+
+def test_fine_tuning_another_network_is_refused(finished, maps, tmp_path, capsys):
+    assert train.main(command(maps, tmp_path / "odd", "--init_from", str(finished), "--network.blocks", "2")) == 1
+    assert "use the same network and conditions" in capsys.readouterr().err
+
+
+def test_a_bare_array_needs_three_words(tmp_path, capsys):
+    values = np.random.default_rng(0).lognormal(size=(12, 16, 16)).astype(np.float32)
+    np.save(tmp_path / "bare.npy", values)
+    assert train.main(command(tmp_path / "bare.npy", tmp_path / "run")) == 1
+    message = capsys.readouterr().err
+    assert all(word in message for word in ("--box_size", "--units", "--boundary"))
+    words = ["--box_size", "25", "--units", "K", "--boundary", "periodic"]
+    assert train.main(command(tmp_path / "bare.npy", tmp_path / "run", *words)) == 0
+    drawn = sciffusion.main_variable(sciffusion.open_field(tmp_path / "run" / "samples.h5"))
+    assert drawn.attrs["units"] == "K"
+
+
+@pytest.mark.parametrize("sizes", [(32,), (8, 8, 8)])
+def test_the_same_run_in_one_and_three_dimensions(sizes, tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "bare.npy", rng.lognormal(size=(12, *sizes)).astype(np.float32))
+    config = RunConfig(
+        data=[str(tmp_path / "bare.npy")], out=str(tmp_path / "run"), box_size=25.0, units="K", boundary="reflect",
+        network=UNetConfig(channels=(8, 8), blocks=1, embed_channels=16),
+        training=TrainingConfig(samples=48), sampling=SamplingConfig(steps=2),
+    )  # fmt: skip
+    comparison = Run(config, progress=False).execute()
+    assert comparison.scores["sizes"]["generated_samples"] == 1 or comparison.scores["statistics"]
+
+
+def test_the_budget_of_minutes_is_kept(maps, tmp_path):
+    began = time.monotonic()
+    arguments = [word for word in command(maps, tmp_path / "timed") if word not in ("--training.samples", "160")]
+    assert train.main([*arguments, "--minutes", "0.25"]) == 0
+    assert time.monotonic() - began < 30
+
+
+def test_sample_command(finished, tmp_path, capsys):
+    out = tmp_path / "drawn.fits"
+    words = [str(finished), "--num", "3", "--out", str(out), "--sampler", "ddim", "--steps", "5", "--seed", "2",
+             "--condition", "Omega_m=0.3", "--condition", "sigma_8=0.8"]  # fmt: skip
+    assert sample.main(words) == 0
+    assert "3 samples" in capsys.readouterr().out
+    drawn = sciffusion.main_variable(sciffusion.open_field(out))
+    assert drawn["Omega_m"].values.tolist() == [0.3] * 3
+    assert (drawn.attrs["sampler"], drawn.attrs["network_calls"]) == ("ddim", 5)
+    assert sample.main(words) == 1
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--condition", "h=0.7"], "unknown condition 'h'; this model knows Omega_m, sigma_8"),
+        (["--condition", "Omega_m:0.3"], "expected NAME=NUMBER"),
+        (["--condition", "Omega_m=0.3", "--condition", "Omega_m=0.4"], "each name once"),
+        (["--sampler", "euler"], "known are ddpm"),
+        (["--unconditional", "--condition", "Omega_m=0.3"], "exclude each other"),
+    ],
+)
+def test_sample_command_names_the_mistake(finished, tmp_path, capsys, words, message):
+    assert sample.main([str(finished), "--out", str(tmp_path / "x.h5"), *words]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_trajectory_files(finished, tmp_path):
+    words = [str(finished), "--num", "1", "--out", str(tmp_path / "x.h5"), "--trajectory", str(tmp_path / "t.gif")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sample.main(words) == 0
+    assert (tmp_path / "t.gif").read_bytes()[:4] == b"GIF8"
+    assert (tmp_path / "t.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_info_command(finished, maps, capsys):
+    assert info.main([str(finished)]) == 0
+    text = capsys.readouterr().out
+    for words in ("condition Omega_m: 0.1", "transform: name log10, then name standardize", "y: 16 pixels of 1.5625 Mpc/h",
+                  "samples_seen: 160", "(Msun/h)/(Mpc/h)^2"):  # fmt: skip
+        assert words in text
+    assert info.main([str(maps)]) == 0
+    assert "group(sample): 0 to 7 (8 values)" in capsys.readouterr().out
+    assert info.main(["nowhere.h5"]) == 1
