@@ -83,8 +83,7 @@ def log_field(field: xr.DataArray) -> xr.DataArray:
         bad = ~positive.all([dim for dim in values.dims if dim != "sample"])
         where = f"sample {int(np.argmax(np.atleast_1d(bad.values)))} of {name_of(field)}"
         raise ValueError(
-            f"{where} has values that are not positive (lowest {float(values.min()):.6g}), so it has no "
-            "logarithm"
+            f"{where} has values that are not positive (lowest {float(values.min()):.6g}), so it has no logarithm"
         )
     logarithm = values.copy(data=np.log10(values.values))
     units = str(field.attrs.get("units", ""))

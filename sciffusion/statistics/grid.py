@@ -1,4 +1,4 @@
-"""The grid of a labelled field: its dims, its spacing, and its samples read a few at a time."""
+"""The grid of a labelled field: its dims and spacing, its samples read a few at a time, two fields on one grid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-__all__ = ["Grid", "batches", "grid_dims"]
+from sciffusion.units import conversion
+
+__all__ = ["Grid", "agreeing", "batches", "chunks", "grid_dims", "name_of"]
 
 _BATCH_BYTES = 2**25
 _UNEVEN = 0.01
@@ -63,9 +65,7 @@ class Grid:
         spacings = tuple(_spacing(field, dim) for dim in dims)
         units = {dim: str(field[dim].attrs.get("units", "")) for dim in dims}
         if len(set(units.values())) > 1:
-            raise ValueError(
-                f"the axes of {name_of(field)} have different units, {units}; convert them to one"
-            )
+            raise ValueError(f"the axes of {name_of(field)} have different units, {units}; convert them to one")
         return cls(dims, tuple(field.sizes[dim] for dim in dims), spacings, units[dims[0]])
 
     @property
@@ -93,8 +93,7 @@ def _spacing(field: xr.DataArray, dim: str) -> float:
     centers = np.asarray(field[dim].values, dtype=np.float64)
     if centers.size < 2:
         raise ValueError(
-            f"dim {dim!r} of {name_of(field)} has {centers.size} pixel; at least 2 are needed to know the "
-            "spacing"
+            f"dim {dim!r} of {name_of(field)} has {centers.size} pixel; at least 2 are needed to know the spacing"
         )
     spacing = (centers[-1] - centers[0]) / (centers.size - 1)
     departure = np.abs(centers - (centers[0] + spacing * np.arange(centers.size)))
@@ -107,40 +106,114 @@ def _spacing(field: xr.DataArray, dim: str) -> float:
     return abs(float(spacing))
 
 
-def batches(field: xr.DataArray, dims: tuple[str, ...] | None = None) -> Iterator[np.ndarray]:
-    """Yield the samples of a field as float64 arrays, a few at a time: a lazy field is never read whole.
+def chunks(field: xr.DataArray) -> Iterator[xr.DataArray]:
+    """Yield a field a few samples at a time, in float64 and in memory: a lazy field is never read whole.
 
     Parameters
     ----------
     field : DataArray (sample, ...)
         Read slice by slice along ``sample``.
-    dims : tuple of str, optional
-        The order of the dims after ``sample`` (the default is that of the field).
 
     Yields
     ------
-    ndarray (batch, *dims)
-        Of at most 32 MiB, or one sample.
+    DataArray (sample, ...)
+        Dims ordered with ``sample`` first; of at most 32 MiB, or one sample.
 
     Raises
     ------
     ValueError
         If there is no sample, or a value is not finite (the sample is named).
     """
-    dims = dims or tuple(str(dim) for dim in field.dims if dim != "sample")
     if not field.sizes["sample"]:
         raise ValueError(f"{name_of(field)} has no samples")
-    each = 8 * int(np.prod([field.sizes[dim] for dim in dims]))
+    each = 8 * int(np.prod([size for dim, size in field.sizes.items() if dim != "sample"]))
     step = max(1, _BATCH_BYTES // each)
     for start in range(0, field.sizes["sample"], step):
-        part = field.isel(sample=slice(start, start + step)).transpose("sample", *dims)
-        values = np.asarray(part.values, dtype=np.float64)
-        finite = np.isfinite(values).reshape(len(values), -1)
+        part = field.isel(sample=slice(start, start + step)).transpose("sample", ...).astype(np.float64)
+        finite = np.isfinite(part.values).reshape(part.sizes["sample"], -1)
         if not finite.all():
             worst = int(np.argmin(finite.all(axis=1)))
             raise ValueError(
                 f"sample {start + worst} of {name_of(field)} has {int((~finite[worst]).sum())} values "
-                "that are not finite, "
-                f"out of {finite.shape[1]}; mask, fill or drop it first"
+                "that are "
+                f"not finite, out of {finite.shape[1]}; mask, fill or drop it first"
             )
-        yield values
+        yield part
+
+
+def batches(field: xr.DataArray, dims: tuple[str, ...] | None = None) -> Iterator[np.ndarray]:
+    """Yield the arrays of `chunks`, with the dims after ``sample`` in the given order.
+
+    Parameters
+    ----------
+    field : DataArray (sample, ...)
+    dims : tuple of str, optional
+        All dims but ``sample``; the default is the order of the field.
+
+    Yields
+    ------
+    ndarray (batch, *dims)
+
+    Raises
+    ------
+    ValueError
+        As `chunks`.
+    """
+    for part in chunks(field):
+        yield part.transpose("sample", *(dims or part.dims[1:])).values
+
+
+def agreeing(real: xr.DataArray, generated: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return two sets on one grid, in one order of dims and in the units of the first, or say what differs.
+
+    Parameters
+    ----------
+    real, generated : DataArray (sample, [channel,] *grid)
+        A channel dim has one entry at most, and is dropped.
+
+    Returns
+    -------
+    real, generated : DataArray (sample, *grid)
+        Named by their part in the comparison; the second on the coordinates of the first.
+
+    Raises
+    ------
+    ValueError
+        If dims, sizes, spacings or units differ beyond conversion.
+    """
+    fields = []
+    for name, field in (("real", real), ("generated", generated)):
+        if field.sizes.get("channel", 1) > 1:
+            raise ValueError(
+                f"the {name} set has {field.sizes['channel']} channels; compare one, as field.isel(channel=0)"
+            )
+        if "sample" not in field.dims:
+            raise ValueError(f"the {name} set has the dims {field.dims}; expected 'sample' among them")
+        field = field.squeeze("channel", drop=True) if "channel" in field.dims else field
+        fields.append(field.rename(" ".join([name, str(field.name or "set")])))
+    ours, theirs = fields
+    if set(grid_dims(ours)) != set(grid_dims(theirs)):
+        raise ValueError(f"the real set has the grid dims {grid_dims(ours)}, the generated one {grid_dims(theirs)}")
+    ours = ours.transpose("sample", ...)
+    theirs = theirs.transpose(*ours.dims)
+    _same_pixels(ours, theirs)
+    units = [str(field.attrs.get("units", "")) for field in (ours, theirs)]
+    factor = conversion(units[1], units[0])
+    if factor != 1.0:
+        theirs = (theirs * factor).assign_attrs(theirs.attrs, units=units[0])
+    return ours, theirs.assign_coords({dim: ours[dim] for dim in grid_dims(ours)})
+
+
+def _same_pixels(ours: xr.DataArray, theirs: xr.DataArray) -> None:
+    first, second = Grid.of(ours), Grid.of(theirs)
+    if first.sizes != second.sizes:
+        raise ValueError(
+            f"the real fields have {first.sizes} pixels along {first.dims}, the generated ones {second.sizes}"
+        )
+    factor = conversion(second.units, first.units)
+    if not np.allclose(np.array(second.spacings) * factor, first.spacings, rtol=1e-3):
+        raise ValueError(
+            f"the real fields have pixels of {first.spacings} {first.units} along {first.dims}, the "
+            "generated ones of "
+            f"{second.spacings} {second.units}"
+        )

@@ -118,9 +118,7 @@ def power_errors(power: xr.DataArray) -> xr.DataArray:
     array([4., 1.])
     """
     errors = power / power["modes"] ** 0.5
-    return errors.rename("power_error").assign_attrs(
-        power.attrs, long_name="Gaussian error of the power spectrum"
-    )
+    return errors.rename("power_error").assign_attrs(power.attrs, long_name="Gaussian error of the power spectrum")
 
 
 def coherence(a: xr.DataArray, b: xr.DataArray, *, dim: str | None = None) -> xr.DataArray:
@@ -151,13 +149,9 @@ def coherence(a: xr.DataArray, b: xr.DataArray, *, dim: str | None = None) -> xr
     >>> bool(np.allclose(coherence(field, -2 * field), -1))
     True
     """
-    cross, first, second = (
-        _averaged(p, dim) for p in (power_spectrum(a, b), power_spectrum(a), power_spectrum(b))
-    )
+    cross, first, second = (_averaged(p, dim) for p in (power_spectrum(a, b), power_spectrum(a), power_spectrum(b)))
     ratio = cross / (first * second) ** 0.5
-    return ratio.rename("coherence").assign_attrs(
-        units="", long_name="coherence", nyquist=cross.attrs["nyquist"]
-    )
+    return ratio.rename("coherence").assign_attrs(units="", long_name="coherence", nyquist=cross.attrs["nyquist"])
 
 
 def transfer(a: xr.DataArray, b: xr.DataArray, *, dim: str | None = None) -> xr.DataArray:
@@ -192,8 +186,7 @@ def transfer(a: xr.DataArray, b: xr.DataArray, *, dim: str | None = None) -> xr.
     units = tuple(str(field.attrs.get("units", "")) for field in (a, b))
     if units[0] != units[1]:
         raise ValueError(
-            "a transfer function needs two fields in the same units; these are in "
-            f"{units[0]!r} and {units[1]!r}"
+            f"a transfer function needs two fields in the same units; these are in {units[0]!r} and {units[1]!r}"
         )
     first, second = (_averaged(power_spectrum(field), dim) for field in (a, b))
     ratio = (first / second) ** 0.5
@@ -259,9 +252,7 @@ def _labelled(
     dims = tuple(dim for dim in ("sample", "channel") if dim in field.dims)
     kept = {name: coord for name, coord in field.coords.items() if set(coord.dims) <= set(dims)}
     k = xr.DataArray(shells.k, dims="k", attrs={"units": k_unit(grid.units), "long_name": "wavenumber"})
-    modes = xr.DataArray(
-        shells.modes, dims="k", attrs={"units": "", "long_name": "number of independent modes"}
-    )
+    modes = xr.DataArray(shells.modes, dims="k", attrs={"units": "", "long_name": "number of independent modes"})
     units = str(field.attrs.get("units", ""))
     other_units = None if other is None else str(other.attrs.get("units", ""))
     attrs = {
@@ -269,9 +260,7 @@ def _labelled(
         "long_name": "power spectrum" if other is None else "cross spectrum",
         "nyquist": grid.nyquist,
     }
-    return xr.DataArray(
-        power, dims=(*dims, "k"), coords={**kept, "k": k, "modes": modes}, name="power", attrs=attrs
-    )
+    return xr.DataArray(power, dims=(*dims, "k"), coords={**kept, "k": k, "modes": modes}, name="power", attrs=attrs)
 
 
 def _same_grid(field: xr.DataArray, other: xr.DataArray, grid: Grid) -> None:
