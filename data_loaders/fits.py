@@ -5,6 +5,8 @@ attributes as HISTORY. For exactness: a table LAYOUT with one cell, the labels a
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ from astropy.io import fits
 from data_loaders.description import assemble, describe, inline
 from data_loaders.errors import DataError
 from data_loaders.files import replacing
-from data_loaders.layout import main_variable
+from data_loaders.layout import FORMAT_VERSION, main_variable
 from data_loaders.lazy import MappedArray, lazy_variable
 from data_loaders.registry import reader, writer
 
 MAGIC = b"SIMPLE  ="
 LAYOUT = "LAYOUT"
+_IMAGES = (fits.PrimaryHDU, fits.ImageHDU)
 _STORED = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _SIGN_FLIPPED = {(8, -128): "i1", (16, 2**15): "u2", (32, 2**31): "u4", (64, 2**63): "u8"}
 _COLUMN_DTYPES = ("?", "u1", "i2", "i4", "i8", "f4", "f8")
@@ -29,15 +32,8 @@ _COLUMN_DTYPES = ("?", "u1", "i2", "i4", "i8", "f4", "f8")
 @reader("fits", lambda path, head: head.startswith(MAGIC))
 def read_fits(path: Path, dataset: str | int | None = None) -> xr.Dataset:
     """Image cube: with all labels if this package wrote it, else its only image or the HDU that is named."""
-    try:
-        with warnings.catch_warnings():
-            # Whether a file is truncated is checked against the image that is wanted.
-            warnings.filterwarnings("ignore", message="File may have been truncated")
-            hdus = fits.open(path, memmap=True, disable_image_compression=True)
-    except (OSError, fits.VerifyError) as error:
-        raise DataError(path, f"does not open as FITS (truncated or damaged): {error}") from error
-    with hdus:
-        if LAYOUT in hdus and dataset is None:
+    with _opened(path) as hdus:
+        if LAYOUT in hdus[0].header and dataset is None:
             return _read_layout(path, hdus)
         hdu = _choose(path, hdus, dataset)
         source = _map_image(path, hdu)
@@ -47,6 +43,19 @@ def read_fits(path: Path, dataset: str | int | None = None) -> xr.Dataset:
             attrs["units"] = hdu.header["BUNIT"].strip()
     dims = tuple(f"dim_{i}" for i in range(len(source.shape)))
     return xr.Dataset({name: lazy_variable(dims, source, attrs)}, attrs={"field": name})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with warnings.catch_warnings():
+            # Whether a file is truncated is checked for the image that is wanted.
+            warnings.filterwarnings("ignore", message="File may have been truncated")
+            warnings.filterwarnings("ignore", message="Error validating header")
+            with fits.open(path, memmap=True, lazy_load_hdus=False, disable_image_compression=True) as hdus:
+                yield hdus
+    except (OSError, fits.VerifyError) as error:
+        raise DataError(path, f"does not open as FITS (truncated or damaged): {error}") from error
 
 
 def _read_layout(path: Path, hdus: Any) -> xr.Dataset:
@@ -59,17 +68,17 @@ def _read_layout(path: Path, hdus: Any) -> xr.Dataset:
 
     try:
         document = str(hdus[LAYOUT].data.field(0)[0])
-        return assemble(document, fetch, path)
-    except (OSError, IndexError, AttributeError) as error:
-        raise DataError(path, f"a table is missing or truncated: {error}; copy the file anew") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(path, f"truncated: the table {LAYOUT} of the labels is not whole; copy it anew") from error
+    return assemble(document, fetch, path)
 
 
 def _choose(path: Path, hdus: Any, wanted: str | int | None) -> Any:
     listing = ", ".join(f"{i} {hdu.name or '-'} {_kind(hdu)}" for i, hdu in enumerate(hdus))
-    images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] >= 2 and 0 not in hdu.shape]
+    images = [hdu for hdu in hdus if isinstance(hdu, _IMAGES) and len(hdu.shape) >= 2 and 0 not in hdu.shape]
     if wanted is not None:
-        key = int(wanted) if str(wanted).isdigit() else str(wanted)
-        images = [hdu for i, hdu in enumerate(hdus) if key in (i, hdu.name) and hdu in images]
+        key = int(wanted) if str(wanted).isdigit() else str(wanted).upper()
+        images = [hdu for i, hdu in enumerate(hdus) if key in (i, hdu.name.upper()) and hdu in images]
     if len(images) != 1:
         told = f"expected one image, found {len(images)}" if wanted is None else f"{wanted!r} is no image"
         raise DataError(path, f"{told}; name one with dataset= (--dataset), by name or number; it holds: {listing}")
@@ -77,7 +86,7 @@ def _choose(path: Path, hdus: Any, wanted: str | int | None) -> Any:
 
 
 def _kind(hdu: Any) -> str:
-    return f"image {hdu.shape}" if hdu.is_image else type(hdu).__name__
+    return f"image {hdu.shape}" if isinstance(hdu, _IMAGES) else type(hdu).__name__
 
 
 def _map_image(path: Path, hdu: Any, dtype: str | None = None) -> MappedArray:
@@ -151,6 +160,7 @@ def _image(variable: xr.DataArray, path: Path) -> fits.ImageHDU:
 
 def _as_primary(image: fits.ImageHDU, attrs: dict[Any, Any]) -> fits.PrimaryHDU:
     hdu = fits.PrimaryHDU(image.data, image.header)
+    hdu.header[LAYOUT] = (FORMAT_VERSION, f"labels are in the table {LAYOUT}")
     for key, value in attrs.items():
         hdu.header.add_history(_ascii(f"{key} = {value}"))
     return hdu
@@ -180,5 +190,5 @@ def _table(ds: xr.Dataset, dim: str, names: list[str]) -> fits.BinTableHDU:
 
 
 def _ascii(text: str) -> str:
-    """Return text as FITS headers take it; what it loses is kept in the layout table."""
-    return text.encode("ascii", "backslashreplace").decode().replace("\n", " ")
+    """Return text as FITS headers take it, other characters escaped; the layout table keeps it as it is."""
+    return text.encode("unicode_escape").decode()

@@ -40,9 +40,10 @@ def read_layout(path: Path, dataset: str | None = None) -> xr.Dataset:
     """HDF5 or NetCDF-4 in the labelled layout."""
     try:
         options: dict[str, Any] = {"decode_times": False, "decode_timedelta": False, "cache": False}
-        ds = xr.open_dataset(path, engine="h5netcdf", **options)
+        file = xr.open_dataset(path, engine="h5netcdf", **options)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(path, f"does not open as NetCDF-4 (truncated, or not in the layout): {error}") from error
+    ds = file.copy()
     for variable in (ds, *ds.variables.values()):
         variable.attrs = {key: _decode(value) for key, value in variable.attrs.items()}
     ds = tidy(migrate(ds, ds.attrs.pop("format_version", None), path))
@@ -50,7 +51,9 @@ def read_layout(path: Path, dataset: str | None = None) -> xr.Dataset:
         if dataset not in ds.data_vars:
             raise DataError(path, f"no dataset {dataset!r}; it holds: {', '.join(map(str, ds.data_vars))}")
         ds.attrs["field"] = dataset
-    return ds.assign({name: _unpacked(variable, path) for name, variable in ds.variables.items()})
+    ds = ds.assign({name: _unpacked(variable, path) for name, variable in ds.variables.items()})
+    ds.set_close(file.close)
+    return ds
 
 
 def _unpacked(variable: xr.Variable, path: Path) -> xr.Variable:

@@ -49,4 +49,6 @@ def read_netcdf(path: Path, dataset: str | None = None) -> xr.Dataset:
         raise DataError(path, f"{told}; name one with dataset= (--dataset); it holds: {listing}")
     kept = ds[arrays]
     kept.attrs["field"] = arrays[0]
-    return tidy(kept)
+    kept = tidy(kept)
+    kept.set_close(ds.close)
+    return kept

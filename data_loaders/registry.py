@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -219,17 +219,22 @@ def open_field(
     options["dataset"] = dataset
     labels = Labels(dims, box_size, units, boundary)
     paths = _paths(path_or_paths)
-    opened = []
-    for path in paths:
-        ds = complete(_read(path, reader, options), labels, path)
+    opened = [_read(path, reader, options) for path in paths]
+    labelled = [complete(ds, labels, path) for ds, path in zip(opened, paths)]
+    for ds, path in zip(labelled, paths):
         check_layout(ds, path)
-        opened.append(ds)
-    ds = join(opened, paths)
+    ds = join(labelled, paths)
     if samples is not None:
         ds = ds.isel(sample=samples if isinstance(samples, slice) else list(samples))
         if not ds.sizes["sample"]:
             raise DataError(paths[0], f"samples={samples} selects none")
+    ds.set_close(partial(_close, opened))
     return ds
+
+
+def _close(opened: Sequence[xr.Dataset]) -> None:
+    for ds in opened:
+        ds.close()
 
 
 def _read(path: Path, name: str | None, options: dict[str, Any]) -> xr.Dataset:

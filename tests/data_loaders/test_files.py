@@ -20,9 +20,14 @@ def test_the_file_appears_whole_at_the_end(tmp_path):
 def test_an_error_leaves_the_old_file_and_no_trace(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="power cut"), replacing(target, overwrite=True) as temporary:
-        temporary.write_text("new")
-        raise RuntimeError("power cut")
+
+    def interrupted():
+        with replacing(target, overwrite=True) as temporary:
+            temporary.write_text("new")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        interrupted()
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
 
@@ -39,9 +44,14 @@ def test_an_existing_file_is_refused_before_work_starts(tmp_path):
 
 def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
     target = tmp_path / "a.txt"
-    with pytest.raises(FileExistsError, match="--overwrite"), replacing(target) as temporary:
-        temporary.write_text("mine")
-        target.write_text("theirs")
+
+    def race():
+        with replacing(target) as temporary:
+            temporary.write_text("mine")
+            target.write_text("theirs")
+
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        race()
     assert target.read_text() == "theirs"
     assert os.listdir(tmp_path) == ["a.txt"]
 
