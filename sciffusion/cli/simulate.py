@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from data_loaders.simulate.cosmology import Cosmology
 from data_loaders.simulate.nbody import ParticleMesh
 from data_loaders.simulate.suite import Suite, collect, discard, run
 
-_OF_THEIR_OWN = {"Omega_m", "sigma_8", "cosmology", "numerics"}
+_OF_THEIR_OWN: set[str | int] = {"Omega_m", "sigma_8", "cosmology", "numerics"}
 _SUFFIXES = (".h5", ".hdf5", ".nc")
 _DESCRIPTION = """
 Simulate dark matter (total matter, gravity alone) with a particle-mesh code on a Latin hypercube of cosmologies and
@@ -61,7 +62,10 @@ def main(args: list[str] | None = None) -> None:
     """Run the command; an error of the user ends with one line on stderr and exit status 2."""
     flags = parser()
     given = flags.parse_args(args)
-    command = shlex.join(["sciffusion-simulate", *(sys.argv[1:] if args is None else args)])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    words = sys.argv[1:] if args is None else args
+    # An interruption leaves no trace in the data: neither does its flag in their record.
+    command = shlex.join(["sciffusion-simulate", *(word for word in words if word != "--resume")])
     try:
         suite = Suite(
             Omega_m=value_range(given.Omega_m),
