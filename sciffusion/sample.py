@@ -95,9 +95,7 @@ class Sampler(ABC):
             raise ValueError(f'spacing must be "time" or "log_snr"; got {self.spacing!r}')
 
     @abstractmethod
-    def step(
-        self, denoiser: Estimator, state: State, s: Tensor, randn_like: Callable[[Tensor], Tensor]
-    ) -> State:
+    def step(self, denoiser: Estimator, state: State, s: Tensor, randn_like: Callable[[Tensor], Tensor]) -> State:
         """Go from ``state`` to the earlier time s."""
 
     def calls(self) -> int:
@@ -132,9 +130,7 @@ class Sampler(ABC):
         times[0] = ends[0]
         return torch.cat([times, torch.zeros(1, dtype=torch.float64)])
 
-    def trajectory(
-        self, denoiser: Estimator, noise: Tensor, randn_like: Callable[[Tensor], Tensor]
-    ) -> Iterator[State]:
+    def trajectory(self, denoiser: Estimator, noise: Tensor, randn_like: Callable[[Tensor], Tensor]) -> Iterator[State]:
         """Yield the states from the noise to the field.
 
         Parameters
@@ -212,7 +208,7 @@ class DDIM(Sampler):
     torch.Size([2, 1, 8])
     """
 
-    steps: int = 50
+    steps: int = 250
     spacing: Literal["time", "log_snr"] = "log_snr"
     eta: float = 0.0
 
@@ -309,7 +305,7 @@ class Heun(Sampler):
     19
     """
 
-    steps: int = 20
+    steps: int = 80
     spacing: Literal["time", "log_snr"] = "log_snr"
 
     def calls(self) -> int:
@@ -350,7 +346,7 @@ class DPMSolver2M(Sampler):
     20
     """
 
-    steps: int = 20
+    steps: int = 60
     spacing: Literal["time", "log_snr"] = "log_snr"
 
     def step(  # noqa: D102
@@ -392,8 +388,7 @@ class SeededNoise:
 
     def __init__(self, seed: int, index: Sequence[int]) -> None:
         self._streams = [
-            np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(seed), spawn_key=(int(i),))))
-            for i in index
+            np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(seed), spawn_key=(int(i),)))) for i in index
         ]
 
     def __call__(self, like: Tensor | Sequence[int]) -> Tensor:
