@@ -76,7 +76,7 @@ def _axis_label(field: xr.DataArray, dim: str) -> str:
 def label_outer(axes: np.ndarray, field: xr.DataArray) -> None:
     """Label the lowest row and the first column with the dims of the planes (for lines: with the values)."""
     *vertical, horizontal = grid_dims(field)[-2:]
-    values = label(str(field.attrs.get("long_name", field.name or "value")), str(field.attrs.get("units", "")))
+    values = label(str(field.name or "value"), str(field.attrs.get("units", "")))
     for ax in axes[-1]:
         ax.set_xlabel(_axis_label(field, horizontal))
     for ax in axes[:, 0]:

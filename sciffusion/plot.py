@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from data_loaders.files import replacing
 from sciffusion.draw import REAL, color_scale, draw_field, label_outer
@@ -121,8 +122,8 @@ def plot_power(comparison: Comparison, axes: Any = None) -> np.ndarray:
     for name, (top, bottom) in zip(names, axes.T):
         _spectrum(spectra, name, top)
         _ratio(spectra, name, bottom, comparison.scores["sizes"]["half"])
-    axes[0, 0].legend(frameon=False, fontsize="small")
-    axes[1, 0].legend(frameon=False, fontsize="small", loc="upper left")
+    legends = zip(*(ax.get_legend_handles_labels() for ax in axes[:, 0]))
+    axes[0, 0].legend(*(upper + lower for upper, lower in legends), frameon=False, fontsize="small", loc="lower left")
     return axes
 
 
@@ -150,6 +151,10 @@ def _ratio(spectra: xr.Dataset, name: str, ax: Axes, half: int) -> None:
         ax.axvline(share * spectra.attrs["nyquist"], color="0.5", lw=0.6, ls=":")
     reach = np.nanmax(np.abs(np.concatenate([ratio, low, high]) - 1))
     ax.set_ylim(1 - min(1.15 * reach, 1), 1 + min(1.15 * reach, 2))
+    # A decade or two needs more labels than the powers of ten.
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
     ax.set_xlabel(label("k", spectra.k.attrs["units"]))
     ax.set_ylabel("ratio")
 
@@ -212,7 +217,7 @@ def plot_loss(progress: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> 
     >>> ax.get_xlabel(), ax.get_yscale()
     ('samples seen', 'log')
     """
-    ax = Figure(figsize=(6.0, 3.8), layout="constrained").subplots() if ax is None else ax
+    ax = Figure(figsize=(7.0, 3.8), layout="constrained").subplots() if ax is None else ax
     steps = [line for line in progress if "loss" in line]
     samples, losses = (np.array([line[key] for line in steps], dtype=np.float64) for key in ("samples", "loss"))
     ax.plot(samples, losses, color="0.75", lw=0.6)
@@ -229,7 +234,7 @@ def plot_loss(progress: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> 
     ax.set_xlabel("samples seen")
     ax.set_ylabel("loss")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize="x-small", ncols=2)
+        ax.legend(frameon=False, fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import astropy.units as u
 from astropy.cosmology.units import littleh
 
-__all__ = ["as_unit", "conversion", "k_unit", "label", "power_unit", "pretty"]
+__all__ = ["as_unit", "conversion", "inverse_unit", "k_unit", "label", "power_unit", "pretty"]
 
 _TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?)|([^\W\d]+)|(\*\*|[()*/^.])|([+-]\d+))")
 _SPECIAL = {"h": littleh, "littleh": littleh, "Ang": u.Angstrom}
@@ -171,12 +171,21 @@ def k_unit(coordinate_units: str) -> str:
     >>> k_unit("Mpc/h"), k_unit("Angstrom"), k_unit("")
     ('h/Mpc', '1/Angstrom', '')
     """
-    if coordinate_units in _DIMENSIONLESS:
+    return inverse_unit(coordinate_units)
+
+
+def inverse_unit(units: str) -> str:
+    """Return the units of one over a quantity, of a probability density for example.
+
+    Examples
+    --------
+    >>> inverse_unit("K"), inverse_unit("(Msun/h)/(Mpc/h)^2")
+    ('1/K', '1/((Msun/h)/(Mpc/h)^2)')
+    """
+    if units in _DIMENSIONLESS:
         return ""
-    simple = re.fullmatch(r"([^\s/()]+)/([^\s/()]+)", coordinate_units)
-    if simple:
-        return f"{simple[2]}/{simple[1]}"
-    return f"1/{_grouped(coordinate_units)}"
+    simple = re.fullmatch(r"([^\s/()]+)/([^\s/()]+)", units)
+    return f"{simple[2]}/{simple[1]}" if simple else f"1/{_grouped(units)}"
 
 
 def power_unit(field_units: str, coordinate_units: str, ndim: int, other_units: str | None = None) -> str:

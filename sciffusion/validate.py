@@ -17,7 +17,7 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 import xarray as xr
-from astropy.table import QTable
+from astropy.table import Column, QTable
 
 from data_loaders.files import replacing
 from sciffusion.statistics.floor import Parts, mean_errors
@@ -81,7 +81,8 @@ class Comparison:
     def power_table(self) -> QTable:
         """The spectra as an astropy table with units, a row for each k."""
         columns = {"k": self.spectra.k, "modes": self.spectra.modes, **self.spectra.data_vars}
-        table = QTable({name: column.values * _astropy(column.attrs["units"]) for name, column in columns.items()})
+        units = {name: _astropy(column.attrs["units"]) for name, column in columns.items()}
+        table = QTable({name: Column(column.values, unit=units[name]) for name, column in columns.items()})
         table.meta = {"format_version": FORMAT_VERSION, "sizes": self.scores["sizes"]}
         return table
 
@@ -190,6 +191,7 @@ def compare(
     >>> comparison.scores["sizes"]["half"]
     32
     """
+    name = real.name
     real, generated = agreeing(real, generated)
     summary = Summary.of(real, generated, log)
     groups = _groups(real, group), _groups(generated, group)
@@ -211,12 +213,12 @@ def compare(
         "splits": splits,
         "seed": seed,
     }
-    numbers = _described(real, summary) | {
+    numbers = _described(real, name, summary) | {
         "sizes": sizes,
         "statistics": [parts.row(score) for score in scores(summary, measured[0])],
     }
     errors = [mean_errors(m, g, summary.powers) for m, g in zip(measured, groups)]
-    examples = _examples(real), _examples(generated)
+    examples = _examples(real).rename(name), _examples(generated).rename(name)
     return Comparison(numbers, parts.spectra(summary, *errors), parts.distribution(summary), examples)
 
 
@@ -241,11 +243,11 @@ def _subsets(
     return first[:, :size], second[:, :size], draw(generated, splits, size, rng)
 
 
-def _described(real: xr.DataArray, summary: Summary) -> dict[str, Any]:
+def _described(real: xr.DataArray, name: Any, summary: Summary) -> dict[str, Any]:
     grid = Grid.of(real)
     return {
         "format_version": FORMAT_VERSION,
-        "field": str(real.attrs.get("long_name", real.name)),
+        "field": str(real.attrs.get("long_name", name or "field")),
         "units": str(real.attrs.get("units", "")),
         "grid": {
             "dims": dict(zip(grid.dims, grid.sizes)),

@@ -10,7 +10,7 @@ import xarray as xr
 
 from sciffusion.statistics.score import Score
 from sciffusion.statistics.summary import Averages, Summary
-from sciffusion.units import k_unit
+from sciffusion.units import inverse_unit
 
 __all__ = ["Parts", "mean_errors"]
 
@@ -89,7 +89,7 @@ class Parts:
         real, generated = density(self.real)[0], density(self.generated)[0]
         columns = {"real": real, "generated": generated, "floor_low": low, "floor_high": high}
         units = summary.units["values"]
-        attrs = {"units": k_unit(units)}
+        attrs = {"units": inverse_unit(units)}
         value = ("value", (edges[1:] + edges[:-1]) / 2, {"units": units, "long_name": summary.title("values")})
         return xr.Dataset({key: ("value", column, attrs) for key, column in columns.items()}, coords={"value": value})
 

@@ -14,6 +14,7 @@ import scipy.stats
 import xarray as xr
 
 from sciffusion.statistics.grid import batches, grid_dims, name_of
+from sciffusion.units import inverse_unit
 
 __all__ = ["moments", "pdf", "peak_counts", "quantiles", "wasserstein"]
 
@@ -58,7 +59,7 @@ def pdf(field: xr.DataArray, bins: int | Sequence[float] | np.ndarray = 100) -> 
         "value": ("value", (edges[1:] + edges[:-1]) / 2, {"units": units}),
         "width": ("value", widths, {"units": units}),
     }
-    attrs = {"units": f"1/({units})" if units else "", "long_name": "probability density"}
+    attrs = {"units": inverse_unit(units), "long_name": "probability density"}
     return _each(field, density, "value", coords).rename("pdf").assign_attrs(attrs)
 
 

@@ -44,8 +44,8 @@ def halves(groups: np.ndarray, splits: int, rng: np.random.Generator) -> tuple[n
     if size < 2:
         raise ValueError(
             f"{len(groups)} samples in {len(np.unique(groups))} groups (simulations or objects) cannot be "
-            "halved for a floor: "
-            "at least 2 groups and 2 samples a half are needed"
+            "halved for a floor: at least 2 groups and 2 samples a half are needed; group=None (--group null) "
+            "takes each sample as its own group, if they are independent"
         )
     # a half that is larger than the smallest loses samples at random
     trimmed = [[rng.permutation(half)[:size] for half in pair] for pair in pairs]

@@ -1,0 +1,116 @@
+"""``sciffusion-validate``: compare two files of fields, whoever made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser
+
+from sciffusion.cli.common import run_command
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["ValidateConfig", "main"]
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """Settings of ``sciffusion-validate``.
+
+    Parameters
+    ----------
+    out
+        Folder for scores.json, power.ecsv and the figures.
+    num
+        Most samples to use of each file, evenly chosen; by default all.
+    log
+        Compare the logarithm too; by default if all real values are positive.
+    group
+        Coordinate along the samples whose values (simulations, objects) are kept together in the halves that make the
+        floor; ``null`` treats each sample as its own group.
+    splits
+        Number of splits into halves.
+    seed
+        Of the splits.
+    reader
+        Name of the reader, for files that several readers match.
+    dataset
+        Path of the array inside HDF5 files of several.
+    generated_dataset
+        The same for the second file, where it is another path.
+    box_size
+        Length of the axes of bare arrays, in Mpc/h or with its unit, such as ``"1000 Angstrom"``.
+    units
+        Units of the values of bare arrays.
+    boundary
+        ``periodic``, ``reflect`` or ``zero``, of bare arrays.
+    overwrite
+        Replace the files of an earlier comparison in the folder.
+    """
+
+    out: str
+    num: int | None = None
+    log: bool | None = None
+    group: str | None = "group"
+    splits: int = 200
+    seed: int = 0
+    reader: str | None = None
+    dataset: str | None = None
+    generated_dataset: str | None = None
+    box_size: str | None = None
+    units: str | None = None
+    boundary: str | None = None
+    overwrite: bool = False
+
+
+def _validate(argv: Sequence[str]) -> None:
+    parser = ArgumentParser(
+        prog="sciffusion-validate",
+        description="Compare two files of fields by power spectra, distribution and peaks, beside their floor.",
+    )
+    parser.add_argument("real", type=str, help="File of real fields.")
+    parser.add_argument("generated", type=str, help="File of fields to compare with them.")
+    parser.add_class_arguments(ValidateConfig, as_group=False)
+    settings = parser.parse_args(list(argv)).as_dict()
+    paths = settings.pop("real"), settings.pop("generated")
+    config = ValidateConfig(**settings)
+
+    from sciffusion.validate import compare, refuse_existing
+
+    refuse_existing(Path(config.out), config.overwrite)
+    real = _open(paths[0], config, config.dataset)
+    generated = _open(paths[1], config, config.generated_dataset or config.dataset)
+    try:
+        comparison = compare(
+            real, generated, log=config.log, group=config.group, seed=config.seed, splits=config.splits
+        )
+    except ValueError as error:
+        raise ValueError(f"{paths[0]} (real), {paths[1]} (generated): {error}") from error
+    comparison.write(config.out, overwrite=config.overwrite)
+    print(comparison.summary())
+    print(f"{config.out}: scores.json, power.ecsv, fields.png, power.png, pdf.png")
+
+
+def _open(path: str, config: ValidateConfig, dataset: str | None) -> xr.DataArray:
+    """Open one file lazily, with its labels, and choose its samples."""
+    from data_loaders import main_variable, open_field
+
+    labels = {"box_size": config.box_size, "units": config.units, "boundary": config.boundary}
+    options: dict[str, Any] = {"dataset": dataset} if dataset else {}
+    field = main_variable(open_field(path, reader=config.reader, **labels, **options))
+    if config.num is None:
+        return field
+    if config.num < 2:
+        raise ValueError(f"--num {config.num}: at least 2 samples are needed")
+    size = field.sizes["sample"]
+    num = min(config.num, size)
+    return field.isel(sample=[i * size // num for i in range(num)])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    return run_command("sciffusion-validate", _validate, argv)

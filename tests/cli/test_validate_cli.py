@@ -1,0 +1,129 @@
+"""``sciffusion-validate`` as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from data_loaders import write_field
+from sciffusion.cli.validate import main
+from sciffusion.validate import FILES
+
+
+def maps(seed, samples=24, box=12.0):
+    n = 16
+    centers = (np.arange(n) + 0.5) * box / n
+    coords = {dim: (dim, centers, {"units": "Mpc/h", "boundary": "periodic"}) for dim in ("y", "x")}
+    coords["group"] = ("sample", np.arange(samples) // 3, {})
+    values = np.random.default_rng(seed).lognormal(size=(samples, n, n)).astype(np.float32)
+    attrs = {"units": "(Msun/h)/(Mpc/h)^2", "long_name": "surface density"}
+    return xr.DataArray(values, dims=("sample", "y", "x"), coords=coords, name="Mcdm", attrs=attrs)
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = tmp_path / "real.h5", tmp_path / "generated.h5"
+    for seed, path in enumerate(paths):
+        write_field(maps(seed), path)
+    return [str(path) for path in paths]
+
+
+def test_two_files_give_table_scores_and_figures(files, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*files, "--out", str(out), "--splits", "20"]) == 0
+    assert {path.name for path in out.iterdir()} == set(FILES)
+    printed = capsys.readouterr().out
+    assert "24 generated beside 24 real samples (8 groups); score and floor: 12 beside 12, 20 splits" in printed
+    assert "P(k) of contrast, |ΔP|/P" in printed
+    assert json.loads((out / "scores.json").read_text())["sizes"]["splits"] == 20
+
+
+def test_an_earlier_comparison_is_not_replaced_unasked(files, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "scores.json").write_text("mine")
+    (out / "notes.txt").write_text("mine")
+    assert main([*files, "--out", str(out), "--splits", "5"]) == 1
+    assert "holds scores.json: give another folder, or overwrite=True (--overwrite)" in capsys.readouterr().err
+    assert (out / "scores.json").read_text() == "mine"
+    assert main([*files, "--out", str(out), "--splits", "5", "--overwrite", "true"]) == 0
+    assert (out / "notes.txt").read_text() == "mine"
+    assert json.loads((out / "scores.json").read_text())["format_version"] == 1
+
+
+def test_bare_arrays_need_labels_and_may_stand_beside_a_labelled_file(files, tmp_path, capsys):
+    bare = tmp_path / "bare.npy"
+    np.save(bare, maps(5).values)
+    out = ["--out", str(tmp_path / "out"), "--splits", "5"]
+    assert main([files[0], str(bare), *out]) == 1
+    assert "bare.npy" in (told := capsys.readouterr().err)
+    assert "--box_size" in told
+    labels = ["--box_size", "12", "--units", "(Msun/h)/(Mpc/h)^2", "--boundary", "periodic"]
+    assert main([files[0], str(bare), *out, *labels]) == 0
+
+
+def test_num_takes_samples_from_all_over_the_file(files, tmp_path, capsys):
+    assert main([*files, "--out", str(tmp_path / "out"), "--num", "8", "--splits", "5"]) == 0
+    assert "8 generated beside 8 real samples (8 groups)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("bad", ["missing", "grid", "num", "not finite"])
+def test_bad_input_is_one_line_that_names_the_file(bad, files, tmp_path, capsys):
+    options = []
+    if bad == "missing":
+        files[1] = str(tmp_path / "nowhere.h5")
+    if bad == "grid":
+        write_field(maps(1, box=25.0), files[1], overwrite=True)
+    if bad == "num":
+        options = ["--num", "1"]
+    if bad == "not finite":
+        broken = maps(1)
+        broken.values[5, 2, 2] = np.nan
+        write_field(broken, files[1], overwrite=True)
+    assert main([*files, "--out", str(tmp_path / "out"), *options]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith("sciffusion-validate: error: ")
+    expected = {
+        "missing": "nowhere.h5: no such file",
+        "grid": "the generated ones of",
+        "num": "--num 1",
+        "not finite": "sample 5 of 'generated Mcdm' has 1 values that are not finite",
+    }
+    assert expected[bad] in told
+    assert bad == "num" or "h5" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_flag_is_refused(files, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*files, "--out", "x", "--boxsize", "3"])
+    assert stopped.value.code == 2
+    assert "boxsize" in capsys.readouterr().err
+
+
+def test_help_is_quick_and_names_every_setting():
+    code = (
+        "import sys\n"
+        "from sciffusion.cli.validate import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit:\n"
+        "    heavy = {'torch', 'matplotlib', 'xarray', 'astropy', 'scipy'} & set(sys.modules)\n"
+        "    assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    for flag in (
+        "--out",
+        "--num",
+        "--log",
+        "--group",
+        "--dataset",
+        "--box_size",
+        "--units",
+        "--boundary",
+        "--overwrite",
+    ):
+        assert flag in done.stdout
