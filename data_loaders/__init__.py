@@ -7,18 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from data_loaders.access import open_field, write_field
     from data_loaders.errors import DataError
     from data_loaders.layout import main_variable
-    from data_loaders.registry import open_field, readers, write_field
+    from data_loaders.registry import readers
 
 __all__ = ["DataError", "main_variable", "open_field", "readers", "write_field"]
 
 _HOME = {
     "DataError": "data_loaders.errors",
     "main_variable": "data_loaders.layout",
-    "open_field": "data_loaders.registry",
+    "open_field": "data_loaders.access",
     "readers": "data_loaders.registry",
-    "write_field": "data_loaders.registry",
+    "write_field": "data_loaders.access",
 }
 
 

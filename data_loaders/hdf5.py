@@ -19,7 +19,7 @@ from data_loaders.lazy import HDF5Array, Powers, lazy_variable
 from data_loaders.registry import reader, writer
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 14
 _LEVELS = 65535
 _JSON = "json:"
 
@@ -98,7 +98,7 @@ def _packed(field: xr.DataArray, path: Path) -> xr.Variable:
 
 
 def _storage(variable: xr.DataArray) -> dict[str, Any]:
-    """Chunks of whole samples, some 64 kB each, so that one sample is read without its neighbors."""
+    """Chunks of whole samples, some 16 kB each, so that one sample is read without its neighbors."""
     numeric = variable.dtype.kind in "fiu"
     storage: dict[str, Any] = {"_FillValue": None} if numeric else {}
     if numeric and variable.ndim > 1:

@@ -2,26 +2,21 @@
 
 A reader is a function ``read(path, **options) -> Dataset`` with a test of the first bytes. Several may match
 only if one declares that it `refines` the others; anything else is an error that names the candidates. A reader
-returns what the file says; `open_field` adds the labels given by hand, checks the layout and joins files.
+returns what the file says; `data_loaders.open_field` adds labels given by hand, checks and joins.
 """
 
 import inspect
-import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
 from data_loaders.errors import DataError
-from data_loaders.join import join
-from data_loaders.labels import Labels, complete
-from data_loaders.layout import as_dataset, check_layout
 
 ENTRY_POINT_GROUP = "sciffusion.readers"
 _BUILT_IN = ("hdf5", "netcdf", "npy", "fits", "camels")
@@ -119,11 +114,17 @@ def readers() -> dict[str, Reader]:
 
     Examples
     --------
-    >>> sorted(readers())
-    ['camels', 'fits', 'hdf5', 'hdf5_array', 'npy', ...]
+    >>> {"camels", "fits", "hdf5", "hdf5_array", "netcdf", "npy"} <= set(readers())
+    True
     """
     _load()
     return dict(_READERS)
+
+
+def writers() -> dict[str, Writer]:
+    """Return the known writers by suffix."""
+    _load()
+    return dict(_WRITERS)
 
 
 def find_reader(path: Path, name: str | None = None) -> Reader:
@@ -160,156 +161,3 @@ def _head(path: Path) -> bytes:
     if not head:
         raise DataError(path, "the file is empty; expected an array of fields")
     return head
-
-
-def open_field(
-    path_or_paths: str | os.PathLike | Sequence[str | os.PathLike],
-    *,
-    reader: str | None = None,
-    dataset: str | None = None,
-    samples: slice | Sequence[int] | None = None,
-    dims: str | Sequence[str] | None = None,
-    box_size: Any = None,
-    units: str | None = None,
-    boundary: str | Sequence[str] | None = None,
-    **options: Any,
-) -> xr.Dataset:
-    """Open one or several files of fields as a labelled dataset; values are read when they are indexed.
-
-    Parameters
-    ----------
-    path_or_paths : path-like or sequence of path-like
-        Several files of one kind are joined along `sample`; the numbers of their groups are made disjoint.
-    reader : str, optional
-        Name of the reader, instead of the one that knows the content; `readers` lists them.
-    dataset : str, optional
-        Which array of a file that holds several (HDF5, NetCDF, FITS).
-    samples : slice or sequence of int, optional
-        Which samples, of all files together.
-    dims : str or sequence of str, optional
-        Names of the axes of a bare array, such as ``"sample z y x"``: needed for four axes.
-    box_size : float, str or a sequence of these, optional
-        Length of the grid axes of a bare array [Mpc/h], or with a unit, such as ``"1000 Angstrom"``.
-    units : str, optional
-        Units of the values of a bare array.
-    boundary : str or sequence of str, optional
-        ``periodic``, ``reflect`` or ``zero``, for all grid axes of a bare array or for each.
-    **options
-        Passed to the reader: ``params`` (file of the parameters, CAMELS).
-
-    Returns
-    -------
-    xarray.Dataset
-        In the labelled layout of ``docs/data_format.md``; `main_variable` gives the field.
-
-    Raises
-    ------
-    DataError
-        A file cannot be read, lacks labels, or does not fit the others; the message names it.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib, numpy as np
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "maps.npy"
-    >>> np.save(path, np.ones((3, 8, 8), np.float32))
-    >>> ds = open_field(path, box_size=25.0, units="(Msun/h)/(Mpc/h)^2", boundary="periodic")
-    >>> dict(ds.sizes), float(ds.x[0])
-    ({'sample': 3, 'y': 8, 'x': 8}, 1.5625)
-    """
-    options["dataset"] = dataset
-    labels = Labels(dims, box_size, units, boundary)
-    paths = _paths(path_or_paths)
-    opened = [_read(path, reader, options) for path in paths]
-    labelled = [complete(ds, labels, path) for ds, path in zip(opened, paths)]
-    for ds, path in zip(labelled, paths):
-        check_layout(ds, path)
-    ds = join(labelled, paths)
-    if samples is not None:
-        ds = ds.isel(sample=samples if isinstance(samples, slice) else list(samples))
-        if not ds.sizes["sample"]:
-            raise DataError(paths[0], f"samples={samples} selects none")
-    ds.set_close(partial(_close, opened))
-    return ds
-
-
-def _close(opened: Sequence[xr.Dataset]) -> None:
-    for ds in opened:
-        ds.close()
-
-
-def _read(path: Path, name: str | None, options: dict[str, Any]) -> xr.Dataset:
-    if not path.exists():
-        raise DataError(path, "no such file")
-    chosen = find_reader(path, name)
-    given = {key: value for key, value in options.items() if value is not None}
-    unknown = [key for key in given if key not in chosen.options]
-    if unknown:
-        takes = ", ".join(chosen.options) or "none"
-        raise DataError(path, f"reader {chosen.name!r} takes no option {', '.join(unknown)}; it takes: {takes}")
-    ds = chosen.read(path, **given)
-    ds.encoding["source"] = str(path)
-    return ds
-
-
-def _paths(path_or_paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
-    single = isinstance(path_or_paths, str | os.PathLike)
-    paths = [Path(path) for path in ([path_or_paths] if single else path_or_paths)]  # type: ignore[list-item]
-    if not paths:
-        raise DataError("open_field", "expected at least one path, found none")
-    seen: dict[Path, Path] = {}
-    for path in paths:
-        if path.resolve() in seen:
-            raise DataError(path, "is given twice; its samples would count double")
-        seen[path.resolve()] = path
-    return paths
-
-
-def write_field(
-    field: xr.Dataset | xr.DataArray,
-    path: str | os.PathLike,
-    *,
-    overwrite: bool = False,
-    packing: str | None = None,
-) -> None:
-    """Write labelled fields; the suffix chooses the format, and `open_field` gives the same dataset back.
-
-    Parameters
-    ----------
-    field : xarray.Dataset or xarray.DataArray
-        In the labelled layout: dims ``(sample, [channel,] *grid)``, units, coordinates with units and
-        boundary.
-    path : path-like
-        ``.h5``, ``.hdf5``, ``.nc`` (NetCDF-4), ``.fits``, or ``.npy`` (labels in ``<name>.npy.json``).
-    overwrite : bool
-        Replace an existing file.
-    packing : {None, "log10"}
-        ``.h5`` and ``.nc``: store a positive field as uint16 of its log10, to R / 131070 dex for R decades.
-
-    Raises
-    ------
-    DataError
-        The field lacks labels, the suffix or the packing is unknown, or values to be packed are not positive.
-    FileExistsError
-        The file exists and `overwrite` is false.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib, numpy as np, xarray as xr
-    >>> x = xr.DataArray([0.5, 1.5], dims="x", attrs={"units": "Mpc/h", "boundary": "periodic"})
-    >>> field = xr.DataArray(np.ones((3, 2)), dims=("sample", "x"), coords={"x": x}, name="T")
-    >>> field.attrs["units"] = "K"
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "temperature.h5"
-    >>> write_field(field, path)
-    >>> open_field(path)["T"].attrs["units"]
-    'K'
-    """
-    _load()
-    target = Path(path)
-    if target.suffix not in _WRITERS:
-        raise DataError(target, f"no format has the suffix {target.suffix!r}; known: {', '.join(sorted(_WRITERS))}")
-    chosen = _WRITERS[target.suffix]
-    options = {} if packing is None else {"packing": packing}
-    if options and "packing" not in chosen.options:
-        packed = [suffix for suffix, format_ in sorted(_WRITERS.items()) if "packing" in format_.options]
-        raise DataError(target, f"{target.suffix} knows no packing; write {' or '.join(packed)}")
-    chosen.write(as_dataset(field, target), target, overwrite, **options)

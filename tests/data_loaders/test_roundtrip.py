@@ -63,8 +63,9 @@ def values(draw, n):
     return draw(arrays.arrays(dtype, n))
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@settings(max_examples=60, deadline=None)
+# .nc is the writer of .h5.
+@pytest.mark.parametrize("suffix", [".h5", ".fits", ".npy"])
+@settings(max_examples=25, deadline=None)
 @given(ds=datasets())
 def test_writing_and_reading_is_the_identity(suffix, ds):
     with tempfile.TemporaryDirectory() as folder:
