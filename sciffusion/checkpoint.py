@@ -66,11 +66,8 @@ class Checkpoint:
         weights = {name: value.to(dtype) if dtype else value for name, value in self.weights.items()}
         tensors = {
             **{f"network/{name}": value for name, value in weights.items()},
-            **{
-                f"coords/{dim}": torch.from_numpy(np.asarray(c.values, np.float64))
-                for dim, c in self.coords.items()
-            },
-            **{f"conditions/{name}": torch.from_numpy(value) for name, value in self.conditions.items()},
+            **{f"coords/{dim}": torch.tensor(c.values, dtype=torch.float64) for dim, c in self.coords.items()},
+            **{f"conditions/{name}": torch.tensor(value, dtype=torch.float64) for name, value in self.conditions.items()},
         }
         _write(path, tensors, header, overwrite)
 
@@ -132,9 +129,7 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(str(path), framework="pt") as stored:
             header = (stored.metadata() or {}).get(_KEY)
             if header is None:
-                raise ValueError(
-                    f"{path}: a safetensors file, but not of sciffusion (no {_KEY!r} in its header)"
-                )
+                raise ValueError(f"{path}: a safetensors file, but not of sciffusion (no {_KEY!r} in its header)")
             return {name: stored.get_tensor(name) for name in stored.keys()}, json.loads(header)  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a safetensors file, or damaged ({error})") from error

@@ -254,6 +254,8 @@ class RunConfig:
         Units of the values, for bare arrays.
     boundary
         ``periodic``, ``reflect`` or ``zero``, for bare arrays.
+    dims
+        Names of the axes of a bare array where its shape leaves them open, such as ``sample z y x``.
     conditions
         Coordinates along ``sample`` that the model is conditional on; by default the field's.
     transform
@@ -297,6 +299,7 @@ class RunConfig:
     box_size: float | None = None
     units: str | None = None
     boundary: str | None = None
+    dims: str | None = None
     conditions: list[str] | None = None
     transform: list[str] | None = None
     symmetries: list[str] | None = None

@@ -16,23 +16,23 @@ from safetensors.torch import load_file
 
 import sciffusion
 from sciffusion.cli import info, sample, train
-from sciffusion.config import RunConfig, SamplingConfig, TrainingConfig
+from sciffusion.config import RunConfig, SamplingConfig, SplitConfig, TrainingConfig
 from sciffusion.nn.config import UNetConfig
 from sciffusion.run import Run
 
 TINY = ["--network.channels", "[8, 8]", "--network.blocks", "1", "--network.attention_levels", "0",
         "--sampling.steps", "3", "--training.precision", "fp32", "--training.heldout", "4",
-        "--training.evaluations", "2", "--training.warmup", "16"]  # fmt: skip
+        "--training.evaluations", "2", "--training.warmup", "16", "--split.test", "0.2"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def maps(tmp_path_factory):
-    """Lognormal maps of eight simulations."""
+    """Lognormal maps of ten simulations."""
     rng = np.random.default_rng(0)
-    group, size = np.repeat(np.arange(8), 4), 16
+    group, size = np.repeat(np.arange(10), 4), 16
     k = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
     k[0, 0] = 1
-    noise = np.fft.fft2(rng.normal(size=(32, size, size)))
+    noise = np.fft.fft2(rng.normal(size=(40, size, size)))
     delta = np.fft.ifft2(noise / k).real
     axis = {"units": "Mpc/h", "boundary": "periodic"}
     center = (np.arange(size) + 0.5) * 25 / size
@@ -42,8 +42,8 @@ def maps(tmp_path_factory):
         coords={
             "y": ("y", center, axis),
             "x": ("x", center, axis),
-            "Omega_m": ("sample", np.linspace(0.1, 0.5, 8)[group]),
-            "sigma_8": ("sample", np.linspace(1.0, 0.6, 8)[group]),
+            "Omega_m": ("sample", np.linspace(0.1, 0.5, 10)[group]),
+            "sigma_8": ("sample", np.linspace(1.0, 0.6, 10)[group]),
             "group": ("sample", group),
         },
         name="cdm",
@@ -83,7 +83,7 @@ def test_samples_match_the_heldout_simulations_one_to_one(finished, maps):
     header = sciffusion.load(finished, "cpu").header
     real = sciffusion.main_variable(sciffusion.open_field(maps))
     held = np.isin(real["group"].values, header["split"]["test"])
-    assert drawn.sizes["sample"] == held.sum() == 4
+    assert drawn.sizes["sample"] == held.sum() == 8
     np.testing.assert_array_equal(drawn["Omega_m"], real["Omega_m"][held])
     assert drawn.attrs["units"] == real.attrs["units"]
     groups = [set(groups) for groups in header["split"].values()]
@@ -140,7 +140,7 @@ def test_nothing_to_resume(tmp_path, capsys):
 def test_dry_run_writes_nothing(maps, tmp_path, capsys):
     assert train.main(command(maps, tmp_path / "dry", "--dry_run")) == 0
     out = capsys.readouterr()
-    assert "24 train (6 groups), 4 validation (1 groups), 4 test (1 groups); 16 x 16 pixels" in out.out + out.err
+    assert "28 train (7 groups), 4 validation (1 groups), 8 test (2 groups); 16 x 16 pixels" in out.out + out.err
     assert not (tmp_path / "dry").exists()
 
 
@@ -158,7 +158,7 @@ def test_fine_tuning_another_network_is_refused(finished, maps, tmp_path, capsys
 
 
 def test_a_bare_array_needs_three_words(tmp_path, capsys):
-    values = np.random.default_rng(0).lognormal(size=(12, 16, 16)).astype(np.float32)
+    values = np.random.default_rng(0).lognormal(size=(24, 16, 16)).astype(np.float32)
     np.save(tmp_path / "bare.npy", values)
     assert train.main(command(tmp_path / "bare.npy", tmp_path / "run")) == 1
     message = capsys.readouterr().err
@@ -172,14 +172,15 @@ def test_a_bare_array_needs_three_words(tmp_path, capsys):
 @pytest.mark.parametrize("sizes", [(32,), (8, 8, 8)])
 def test_the_same_run_in_one_and_three_dimensions(sizes, tmp_path):
     rng = np.random.default_rng(0)
-    np.save(tmp_path / "bare.npy", rng.lognormal(size=(12, *sizes)).astype(np.float32))
+    np.save(tmp_path / "bare.npy", rng.lognormal(size=(24, *sizes)).astype(np.float32))
     config = RunConfig(
+        dims="sample " + " ".join("zyx"[-len(sizes) :]),
         data=[str(tmp_path / "bare.npy")], out=str(tmp_path / "run"), box_size=25.0, units="K", boundary="reflect",
         network=UNetConfig(channels=(8, 8), blocks=1, embed_channels=16),
-        training=TrainingConfig(samples=48), sampling=SamplingConfig(steps=2),
+        training=TrainingConfig(samples=48), sampling=SamplingConfig(steps=2), split=SplitConfig(test=0.3),
     )  # fmt: skip
     comparison = Run(config, progress=False).execute()
-    assert comparison.scores["sizes"]["generated_samples"] == 1 or comparison.scores["statistics"]
+    assert comparison.scores["sizes"]["generated_samples"] == 7
 
 
 def test_the_budget_of_minutes_is_kept(maps, tmp_path):
@@ -234,5 +235,5 @@ def test_info_command(finished, maps, capsys):
                   "samples_seen: 160", "(Msun/h)/(Mpc/h)^2"):  # fmt: skip
         assert words in text
     assert info.main([str(maps)]) == 0
-    assert "group(sample): 0 to 7 (8 values)" in capsys.readouterr().out
+    assert "group(sample): 0 to 9 (10 values)" in capsys.readouterr().out
     assert info.main(["nowhere.h5"]) == 1

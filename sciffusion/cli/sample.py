@@ -103,7 +103,8 @@ def _sample(argv: Sequence[str]) -> None:
                         help="NAME=VALUE, once for each condition to fix.")  # fmt: skip
     add_settings(parser, SampleConfig, skip=("model", "condition"))
     config = SampleConfig(**parser.parse_args(list(argv)).as_dict())
-    for path in filter(None, (config.out, config.trajectory)):
+    trajectory = [config.trajectory, Path(config.trajectory).with_suffix(".png")] if config.trajectory else []
+    for path in (config.out, *trajectory):
         if Path(path).exists() and not config.overwrite:
             raise FileExistsError(f"{path} exists: give --overwrite to replace it, or another name")
 
@@ -126,15 +127,19 @@ def _sample(argv: Sequence[str]) -> None:
 
 
 def _draw_trajectory(model: Any, config: SampleConfig) -> None:
+    """Draw both processes of the first sample at the times of the sampler: a strip of times, and an animation."""
     from sciffusion import plot
 
-    states = list(model.trajectory(conditions=config.conditions(), sampling=config.sampling(), seed=config.seed))
+    steps = list(model.trajectory(conditions=config.conditions(), sampling=config.sampling(), seed=config.seed))
+    times, reverse = [t for t, *_ in steps], [x_t for _, x_t, _ in steps]
+    final = model.transform.inverse(reverse[-1])
+    forward = [model.noised(final, t, config.seed) for t in times]
     path = Path(config.trajectory or "")
-    figure = plot.plot_trajectory(model, states)
-    plot.save(figure, path.with_suffix(".png"))
+    rows = {"forward (to the left)": forward, "reverse (to the right)": reverse}
+    plot.save(plot.plot_trajectory(rows, times), path.with_suffix(".png"), config.overwrite)
     if path.suffix == ".gif":
-        plot.animate_trajectory(states, path)
-    print(f"{path}: {len(states)} times from noise to data; strip of times in {path.with_suffix('.png')}")
+        plot.animate_trajectory(reverse, times, path, overwrite=config.overwrite)
+    print(f"{path}: {len(times)} times from noise to data; strip of times in {path.with_suffix('.png')}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
