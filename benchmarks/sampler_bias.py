@@ -18,10 +18,7 @@ enters, so this shifts the curves and no more.
 from __future__ import annotations
 
 import argparse
-import datetime
 import itertools
-import os
-import platform
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -34,15 +31,14 @@ import xarray as xr
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from record import FIGURES, RESULTS, circumstances, table
 
 from data_loaders import main_variable, open_field
-from sciffusion import __version__
 from sciffusion.gaussian import sampled_variance
 from sciffusion.sample import DDIM, DDPM, DPMSolver2M, Heun, Sampler
 from sciffusion.schedule import Cosine, LinearBeta, Schedule
 from sciffusion.statistics import power_spectrum
 
-HERE = Path(__file__).parent
 DIMENSIONS = (1, 2, 3)
 MIDDLE, SMALL = 0.2, 0.8  # k in units of Nyquist's
 GOAL = 0.01  # of the power, for k <= SMALL
@@ -137,24 +133,25 @@ def scales(k: np.ndarray) -> dict[str, int]:
     return {"large": 0, "middle": int(np.searchsorted(k, MIDDLE)), "small": int(np.searchsorted(k, SMALL))}
 
 
-def table(ndim: int, field: Field, result: dict) -> list[str]:
-    """Return the lines of a Markdown table of one dimension, the cheapest sampler first."""
+def section(ndim: int, field: Field, result: dict) -> list[str]:
+    """Return the lines of one dimension: a table with the cheapest sampler first."""
     at = scales(field.k)
     names = " / ".join(f"{field.k[i]:.2f}" for i in at.values())
     spans = " / ".join(f"{field.power[i]:.3g}" for i in at.values())
-    lines = [
-        f"## {ndim}D",
-        "",
-        f"Large / middle / small scales: k = {names} k_Nyquist, variance of these modes {spans} (pixel noise: 1).",
-        "",
-        "| sampler | grid | schedule | calls for 1 % | " + " | ".join(f"{calls} calls" for calls in TABLED) + " |",
-        "|---|---|---|---|" + "---|" * len(TABLED),
-    ]
     needs = {key: calls_needed(by_calls, ndim, field.k) for key, by_calls in result.items()}
+    rows = []
     for key in sorted(result, key=lambda key: needs[key] or np.inf):
         cells = [" / ".join(f"{result[key][calls][ndim][i]:.3f}" for i in at.values()) for calls in TABLED]
-        lines.append(f"| {' | '.join(key)} | {needs[key] or f'> {CALLS[-1]}'} | " + " | ".join(cells) + " |")
-    return [*lines, ""]
+        rows.append([*key, str(needs[key] or f"> {CALLS[-1]}"), *cells])
+    columns = ["sampler", "grid", "schedule", "calls for 1 %", *(f"{calls} calls" for calls in TABLED)]
+    return [
+        f"## {ndim}D",
+        "",
+        f"P / P_true at large / middle / small scales: k = {names} k_Nyquist, where the variance of a mode is {spans}",
+        "(pixel noise: 1).",
+        "",
+        table(columns, rows),
+    ]
 
 
 def recommendation(fields: dict[int, Field], result: dict) -> list[str]:
@@ -187,8 +184,7 @@ def header(path: Path) -> list[str]:
         'In 1D and 3D: the same variance per octave of scale. "Calls for 1 %": from this number of network calls on',
         "the bias stays below 1 % at every k <= 0.8 k_Nyquist.",
         "",
-        f"{datetime.date.today()}, sciffusion {__version__}, torch {torch.__version__}, numpy {np.__version__}, Python "
-        f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores.",
+        circumstances() + ".",
         "",
     ]
 
@@ -243,15 +239,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     default = Path(str(files("data_loaders") / "data" / "cdm.h5"))
     parser.add_argument("--data", type=Path, default=default, help="maps of the cdm field")
-    parser.add_argument("--results", type=Path, default=HERE / "results")
-    parser.add_argument("--figures", type=Path, default=HERE.parent / "docs" / "figures")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--figures", type=Path, default=FIGURES)
     args = parser.parse_args()
     spectrum = measured_spectrum(args.data)
     fields = {ndim: field_in(ndim, *spectrum) for ndim in DIMENSIONS}
     result = ratios(fields)
     lines = header(args.data) + recommendation(fields, result)
     for ndim, field in fields.items():
-        lines += table(ndim, field, result)
+        lines += section(ndim, field, result)
     for folder in (args.results, args.figures):
         folder.mkdir(parents=True, exist_ok=True)
     (args.results / "sampler_bias.md").write_text("\n".join(lines), encoding="utf-8")

@@ -217,17 +217,13 @@ class Cosine(Schedule):
     def __init__(self, T: int = 1000, offset: float = 0.008) -> None:
         super().__init__(T)
         if offset < 0:
-            raise ValueError(
-                f"the offset of the cosine schedule is zero or a small positive number; got {offset}"
-            )
+            raise ValueError(f"the offset of the cosine schedule is zero or a small positive number; got {offset}")
         self.offset = float(offset)
 
     def log_snr(self, t: Tensor) -> Tensor:  # noqa: D102
         step = math.pi / 2 / (1 + self.offset) / self.T  # the angle of one step
         start = math.pi / 2 - step * self.T  # theta_0
-        end = math.asin(
-            math.sqrt(1 - self.MAX_BETA) * math.sin(step)
-        )  # what the clipping leaves of the last angle
+        end = math.asin(math.sqrt(1 - self.MAX_BETA) * math.sin(step))  # what the clipping leaves of the last angle
         left = self.T * (1 - t.double())  # steps left
         # The angle to the pole and the angle covered; the cubic joins the last step to the others.
         pole = step * left + end * (1 - left).clamp(min=0) ** 3
