@@ -1,0 +1,152 @@
+"""sciffusion-simulate: the labelled set, resuming, refusals."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from data_loaders import main_variable, open_field
+from data_loaders.simulate.cosmology import RHO_CRIT, Cosmology
+from data_loaders.simulate.maps import surface_density
+from data_loaders.simulate.nbody import ParticleMesh, simulate
+from data_loaders.simulate.suite import Suite, collect, run
+from sciffusion.cli import simulate as command
+
+SMALL = ["--particles", "16", "--mesh", "32", "--steps", "3", "--grid", "16", "--processes", "1"]
+SUITE = Suite(num=2, fiducial=1, grid=16, numerics=ParticleMesh(particles=16, mesh=32, steps=3))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("set") / "cdm.h5"
+    command.main(["--num", "2", "--fiducial", "1", "--out", str(path), *SMALL])
+    return path
+
+
+def test_the_file_holds_the_labelled_set(made):
+    ds = open_field(made)
+    field = main_variable(ds)
+    assert field.name == "cdm"
+    assert dict(ds.sizes) == {"sample": 45, "y": 16, "x": 16}
+    assert field.attrs["units"] == "(Msun/h)/(Mpc/h)^2"
+    assert ds.attrs["component"] == "total matter"
+    assert "without baryonic physics" in ds.attrs["comment"]
+    assert "16 %" in ds.attrs["comment"]
+    assert ds.attrs["command"].startswith("sciffusion-simulate --num 2 --fiducial 1")
+    assert json.loads(ds.attrs["settings"])["numerics"]["particles"] == 16
+    for dim in ("y", "x"):
+        assert ds[dim].attrs["units"] == "Mpc/h"
+        assert ds[dim].attrs["boundary"] == "periodic"
+        np.testing.assert_allclose(ds[dim], (np.arange(16) + 0.5) * 25 / 16)
+    np.testing.assert_array_equal(ds["group"], np.repeat([0, 1, 2], 15))
+    assert ds["group"].dtype == np.int64
+    np.testing.assert_array_equal(ds["axis"], np.tile(np.repeat([0, 1, 2], 5), 3))
+    np.testing.assert_array_equal(ds["slab"], np.tile(np.arange(5), 9))
+    np.testing.assert_array_equal(ds["split"], [""] * 30 + ["test"] * 15)
+    assert set(ds["Omega_m"].values[30:]) == {0.3}
+    assert set(ds["sigma_8"].values[30:]) == {0.8}
+
+
+def test_the_maps_are_those_of_the_simulations(made):
+    ds = open_field(made)
+    last = ds.isel(sample=slice(30, 45))
+    end = simulate(Cosmology(), SUITE.numerics, int(last["seed"][0]))
+    expected = surface_density(end, 0.3, grid=16).reshape(15, 16, 16)
+    # Packed as uint16 of the logarithm, over some five decades.
+    np.testing.assert_allclose(np.log10(last["cdm"].values), np.log10(expected), atol=5 / 131070)
+
+
+def test_the_mean_is_that_of_the_cosmology(made):
+    ds = open_field(made)
+    by_map = ds["cdm"].mean(("y", "x")).values.reshape(-1, 5).mean(1)
+    np.testing.assert_allclose(by_map, ds["Omega_m"].values[::5] * RHO_CRIT * 5.0, rtol=1e-3)
+
+
+def test_resuming_gives_identical_data(tmp_path):
+    whole = tmp_path / "whole"
+    interrupted = tmp_path / "interrupted"
+    assert sorted(run(SUITE, whole)) == [0, 1, 2]
+    reference = collect(SUITE, whole, "test")
+    list(run(SUITE, interrupted))
+    (interrupted / "simulation_00001.npy").unlink()
+    kept = (interrupted / "simulation_00000.npy").stat().st_mtime_ns
+    assert sorted(run(SUITE, interrupted, resume=True)) == [0, 1, 2]
+    assert (interrupted / "simulation_00000.npy").stat().st_mtime_ns == kept
+    assert collect(SUITE, interrupted, "test").identical(reference)
+
+
+def test_an_unfinished_run_is_neither_mixed_nor_lost(tmp_path, capsys):
+    out = tmp_path / "cdm.h5"
+    folder = tmp_path / "cdm.h5.parts"
+    list(run(SUITE, folder))
+    arguments = ["--num", "2", "--fiducial", "1", "--out", str(out), *SMALL]
+    refuse(arguments, "go on with --resume", capsys)
+    refuse([*arguments, "--resume", "--seed", "9"], "seed was 0 and is 9", capsys)
+    command.main([*arguments, "--resume"])
+    assert not folder.exists()
+    assert "--resume" not in open_field(out).attrs["command"]
+
+
+def refuse(arguments, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        command.main(arguments)
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--Omega_m", "0.5:0.1"], "LOW:HIGH"),
+        (["--Omega_m", "high"], "LOW:HIGH"),
+        (["--Omega_m", "0.0:0.5"], "Omega_m of a flat universe"),
+        (["--num", "0"], "at least one"),
+        (["--particles", "24", "--mesh", "32"], "multiple of particles"),
+        (["--processes", "0"], "at least 1"),
+    ],
+)
+def test_wrong_values_are_refused_in_words(wrong, message, tmp_path, capsys):
+    refuse(["--out", str(tmp_path / "cdm.h5"), *SMALL, *wrong], message, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_suffix_that_cannot_be_written_is_refused_before_any_simulation(tmp_path, capsys):
+    refuse(["--out", str(tmp_path / "cdm.txt"), *SMALL], ".h5", capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten_unasked(made, capsys):
+    before = made.read_bytes()
+    refuse(["--num", "1", "--out", str(made), *SMALL], "--overwrite", capsys)
+    assert made.read_bytes() == before
+
+
+def test_unknown_flags_are_errors(tmp_path, capsys):
+    refuse(["--out", str(tmp_path / "cdm.h5"), "--nuum", "3"], "nuum", capsys)
+    refuse(["--out", str(tmp_path / "cdm.h5"), "--field", "gas"], "cdm", capsys)
+
+
+def test_the_hypercube_has_one_simulation_in_every_row_and_column():
+    suite = Suite(num=20, Omega_m=(0.1, 0.5), sigma_8=(0.6, 1.0))
+    drawn = np.array([(c.Omega_m, c.sigma_8) for c in suite.cosmologies()])
+    cells = ((drawn - [0.1, 0.6]) / 0.4 * 20).astype(int)
+    for column in cells.T:
+        np.testing.assert_array_equal(np.sort(column), np.arange(20))
+    assert len(set(suite.seeds())) == 20
+    assert not set(suite.seeds()) & set(Suite(num=20, seed=1).seeds())
+
+
+def test_a_single_value_fixes_a_parameter():
+    suite = Suite(num=3, Omega_m=command.value_range("0.3"))
+    assert {c.Omega_m for c in suite.cosmologies()} == {0.3}
+
+
+def test_help_is_quick_and_needs_no_torch():
+    code = (
+        "import sys\nfrom sciffusion.cli.simulate import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--Omega_m" in done.stdout
