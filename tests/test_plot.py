@@ -116,7 +116,7 @@ def test_loss_draws_training_and_every_noise_band():
 def test_trajectory_is_a_strip_of_times_with_the_ends():
     rng = np.random.default_rng(0)
     states = [maps(1, samples=1).copy(data=rng.normal(size=(1, 16, 20))) for _ in range(11)]
-    times = np.linspace(1, 0, 11)
+    times = np.linspace(1, 0, 11).tolist()
     axes = plot.plot_trajectory({"forward": states, "reverse": states[::-1]}, times, columns=6)
     assert axes.shape == (2, 6)
     assert [ax.get_title() for ax in axes[0]] == [f"t = {t:.2f}" for t in (1, 0.8, 0.6, 0.4, 0.2, 0)]

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
 from sciffusion.cli.common import run_command
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 __all__ = ["ValidateConfig", "main"]
 
@@ -74,7 +71,8 @@ def _validate(argv: Sequence[str]) -> None:
     )
     parser.add_argument("real", type=str, help="File of real fields.")
     parser.add_argument("generated", type=str, help="File of fields to compare with them.")
-    parser.add_class_arguments(ValidateConfig, as_group=False)
+    parser.add_argument("--overwrite", action="store_true", help="Replace the files of an earlier comparison.")
+    parser.add_class_arguments(ValidateConfig, as_group=False, skip={"overwrite"})
     settings = parser.parse_args(list(argv)).as_dict()
     paths = settings.pop("real"), settings.pop("generated")
     config = ValidateConfig(**settings)
@@ -95,7 +93,7 @@ def _validate(argv: Sequence[str]) -> None:
     print(f"{config.out}: scores.json, power.ecsv, fields.png, power.png, pdf.png")
 
 
-def _open(path: str, config: ValidateConfig, dataset: str | None) -> xr.DataArray:
+def _open(path: str, config: ValidateConfig, dataset: str | None) -> Any:
     """Open one file lazily, with its labels, and choose its samples."""
     from data_loaders import main_variable, open_field
 

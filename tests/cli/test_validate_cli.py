@@ -16,8 +16,8 @@ from sciffusion.validate import FILES
 def maps(seed, samples=24, box=12.0):
     n = 16
     centers = (np.arange(n) + 0.5) * box / n
-    coords = {dim: (dim, centers, {"units": "Mpc/h", "boundary": "periodic"}) for dim in ("y", "x")}
-    coords["group"] = ("sample", np.arange(samples) // 3, {})
+    coords: dict = {dim: (dim, centers, {"units": "Mpc/h", "boundary": "periodic"}) for dim in ("y", "x")}
+    coords["group"] = ("sample", np.arange(samples) // 3)
     values = np.random.default_rng(seed).lognormal(size=(samples, n, n)).astype(np.float32)
     attrs = {"units": "(Msun/h)/(Mpc/h)^2", "long_name": "surface density"}
     return xr.DataArray(values, dims=("sample", "y", "x"), coords=coords, name="Mcdm", attrs=attrs)
@@ -49,7 +49,7 @@ def test_an_earlier_comparison_is_not_replaced_unasked(files, tmp_path, capsys):
     assert main([*files, "--out", str(out), "--splits", "5"]) == 1
     assert "holds scores.json: give another folder, or overwrite=True (--overwrite)" in capsys.readouterr().err
     assert (out / "scores.json").read_text() == "mine"
-    assert main([*files, "--out", str(out), "--splits", "5", "--overwrite", "true"]) == 0
+    assert main([*files, "--out", str(out), "--splits", "5", "--overwrite"]) == 0
     assert (out / "notes.txt").read_text() == "mine"
     assert json.loads((out / "scores.json").read_text())["format_version"] == 1
 
