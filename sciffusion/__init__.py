@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from data_loaders import main_variable, open_field, write_field
+    from data_loaders import main_variable, open_field, packaged_data, write_field
     from sciffusion.config import RunConfig
     from sciffusion.generate import Model, load
     from sciffusion.run import Run
@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "main_variable",
     "open_field",
+    "packaged_data",
     "power_spectrum",
     "write_field",
 ]
@@ -48,6 +49,7 @@ _HOME = {
     "load": "sciffusion.generate",
     "main_variable": "data_loaders",
     "open_field": "data_loaders",
+    "packaged_data": "data_loaders",
     "power_spectrum": "sciffusion.statistics",
     "write_field": "data_loaders",
 }

@@ -212,8 +212,8 @@ class SamplingConfig:
         ``auto`` takes bf16 where the processor has it natively, otherwise fp32.
     """
 
-    sampler: str = "heun"
-    steps: int = 20
+    sampler: str = "dpmpp_2m"
+    steps: int = 60
     spacing: str = "log_snr"
     eta: float = 0.0
     variance: str = "posterior"

@@ -202,17 +202,19 @@ class Model:
         """
         config = self._settings(sampling)
         values = self._condition_values(num, conditions, unconditional, seed)
-        sampler, parts = build_sampler(config), []
+        sampler, parts, calls = build_sampler(config), [], 0
         bar = tqdm(total=num, desc="sampling", unit="map", disable=None if progress else True)
         with bar, torch.inference_mode():
             tune_allocator()
             for start in range(0, num, config.batch_size):
                 index = np.arange(start, min(start + config.batch_size, num))
+                bound = self._bound(values, index, config)
+                calls = sampler.calls() * bound.passes
                 with self._precision(config):
-                    x = sampler(self._bound(values, index, config), *self._noise(seed, index))
+                    x = sampler(bound, *self._noise(seed, index))
                 parts.append(x.float().cpu())
                 bar.update(len(index))
-        return self._label(torch.cat(parts), values, self._provenance(config, sampler.calls(), seed))
+        return self._label(torch.cat(parts), values, self._provenance(config, calls, seed))
 
     def trajectory(
         self,

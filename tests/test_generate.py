@@ -68,7 +68,7 @@ def test_samples_are_labelled_and_physical(sizes, channels):
     assert out["x"].attrs == {"units": "Mpc/h", "boundary": "periodic"}
     assert 8 < float(np.log10(out).median()) < 13
     assert {"sciffusion_version", "sampler", "steps", "network_calls", "seed", "checkpoint"} <= set(out.attrs)
-    assert out.attrs["network_calls"] == 7
+    assert out.attrs["network_calls"] == 4
     assert set(out["Omega_m"].values) <= set(np.linspace(0.1, 0.5, 12))
 
 
@@ -118,6 +118,16 @@ def test_outside_the_trained_range_warns(model):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.generate(1, conditions={"Omega_m": 0.5}, progress=False)
+
+
+def test_guidance_asks_the_network_twice(model):
+    conditions = {"Omega_m": 0.3, "sigma_8": 0.3}
+    plain, guided = (
+        model.generate(1, conditions=conditions, sampling={"guidance": w, "sampler": "heun"}, progress=False)
+        for w in (1.0, 2.0)
+    )
+    assert (plain.attrs["network_calls"], guided.attrs["network_calls"]) == (7, 14)
+    assert np.abs(np.log10(plain.values / guided.values)).max() > 1e-4
 
 
 def test_trajectory_ends_in_what_generate_gives(model):

@@ -17,11 +17,10 @@ __all__ = ["cdm"]
 
 def read(paths: Sequence[str | Path], **options: Any) -> xr.DataArray:
     """Return density maps from `paths`, or the packaged set of particle-mesh simulations if there are none."""
-    from data_loaders import main_variable, open_field
+    from data_loaders import main_variable, open_field, packaged_data
 
     if not paths:
-        with_default = Path(str(files("data_loaders") / "data" / "cdm.h5"))
-        return main_variable(open_field(with_default))
+        return main_variable(open_field(packaged_data("cdm"), **options))
     return main_variable(open_field(list(paths) if len(paths) > 1 else paths[0], **options))
 
 
