@@ -62,9 +62,7 @@ def test_equals_powerbox(shape):
     power = power_spectrum(field)[0]
     edges = (np.arange(power.sizes["k"] + 1) + 0.5) * 2 * np.pi / length
     values = field.values[0]
-    found = powerbox.get_power(
-        values - values.mean(), length, bins=edges, dimensionless=False, remove_shotnoise=False
-    )
+    found = powerbox.get_power(values - values.mean(), length, bins=edges, dimensionless=False, remove_shotnoise=False)
     theirs, k = (found.power, found.bin_avg) if hasattr(found, "power") else found[:2]  # before 1.0: a tuple
     np.testing.assert_allclose(power, theirs, rtol=1e-12)
     np.testing.assert_allclose(power.k, k, rtol=1e-12)
@@ -76,9 +74,7 @@ def test_gaussian_field_of_known_power(shape):
     k = np.sqrt(
         sum(
             np.square(axis)
-            for axis in np.meshgrid(
-                *(2 * np.pi * np.fft.fftfreq(n, d) for n, d in zip(shape, spacing)), indexing="ij"
-            )
+            for axis in np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n, d) for n, d in zip(shape, spacing)), indexing="ij")
         )
     )
     cell, axes = np.prod(spacing), tuple(range(1, len(shape) + 1))
