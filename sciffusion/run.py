@@ -331,6 +331,8 @@ class Run:
         group = "group" if len(np.unique(_groups(real))) > 1 else None
         if group is None:
             self._say("all held-out samples are of one group: the floor takes them as independent, and is too low")
+        if num == len(chosen):  # one to one: a half of the drawn maps may stand for the same half of the real ones
+            generated = generated.assign_coords(group=("sample", _groups(real)))
         comparison = compare(real, generated, group=group)
         comparison.write(self.folder, overwrite=True)
         plot.save(plot.plot_loss(self._log()), self.folder / "loss.png", overwrite=True)
