@@ -6,7 +6,7 @@ run twice: as they come, and with the same three settings, which separates what 
 gain. Every network lives in a process of its own, and the rounds go through all of them in turn, so that a drift of the
 machine touches all alike: compare figures of one run only.
 
-    python benchmarks/train_step.py                       # everything, about ten minutes on a quiet machine
+    python benchmarks/train_step.py                       # everything; on a quiet machine only
     python benchmarks/train_step.py --rounds 2 --case 1D
 """
 
@@ -101,6 +101,7 @@ def diffusers(case: Case):
         network = UNet1DModel(
             sample_size=case.grid[0],
             extra_in_channels=16,
+            time_embedding_dim=16,
             time_embedding_type="fourier",
             down_block_types=("DownBlock1DNoSkip", "DownBlock1D", "DownBlock1D", "AttnDownBlock1D"),
             up_block_types=("AttnUpBlock1D", "UpBlock1D", "UpBlock1D", "UpBlock1DNoSkip"),
