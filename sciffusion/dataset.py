@@ -116,14 +116,10 @@ class Conditions:
         for name in names:
             if name not in field.coords or field[name].dims != ("sample",):
                 known = [str(key) for key, value in field.coords.items() if value.dims == ("sample",)]
-                raise ValueError(
-                    f"no condition {name!r} along sample; the data have {', '.join(known) or 'none'}"
-                )
+                raise ValueError(f"no condition {name!r} along sample; the data have {', '.join(known) or 'none'}")
             values = np.asarray(field[name].values, np.float64)
             if not np.isfinite(values).all():
-                raise ValueError(
-                    f"condition {name!r}: {np.count_nonzero(~np.isfinite(values))} values are not finite"
-                )
+                raise ValueError(f"condition {name!r}: {np.count_nonzero(~np.isfinite(values))} values are not finite")
             table[name], units[name] = values, str(field[name].attrs.get("units", ""))
         return cls(table, units)
 
@@ -146,18 +142,14 @@ class Conditions:
         """
         unknown, missing = set(values) - set(self.names), set(self.names) - set(values)
         if unknown:
-            raise ValueError(
-                f"unknown condition {min(unknown)!r}; known are {', '.join(self.names) or 'none'}"
-            )
+            raise ValueError(f"unknown condition {min(unknown)!r}; known are {', '.join(self.names) or 'none'}")
         if missing:
             raise ValueError(f"condition {min(missing)!r} is missing; give it, or nan for 'not known'")
         out = {}
         for name in self.names:
             given = np.atleast_1d(np.asarray(values[name], np.float64))
             present = np.isfinite(given)
-            spread = (
-                self.table[name].std() or 1.0
-            )  # a condition that never varied carries nothing: any scale will do
+            spread = self.table[name].std() or 1.0  # a condition that never varied carries nothing: any scale will do
             scaled = np.where(present, (given - self.table[name].mean()) / spread, 0.0)
             out[name] = Condition(torch.from_numpy(scaled.astype(np.float32)), torch.from_numpy(present))
         return out
@@ -242,9 +234,7 @@ class FieldDataset:
             try:
                 values = self.transform(block).values.astype(np.float32)
             except ValueError as error:
-                raise ValueError(
-                    f"{_source(self.field)}: samples {chosen.min()}-{chosen.max()}: {error}"
-                ) from error
+                raise ValueError(f"{_source(self.field)}: samples {chosen.min()}-{chosen.max()}: {error}") from error
             parts.append(torch.from_numpy(values[np.argsort(order)]))
         x = torch.cat(parts)
         return x if "channel" in self.field.dims else x.unsqueeze(1)

@@ -22,9 +22,7 @@ def exponent(width: float) -> float:
     6.94
     """
     if not 0 < width < 0.289:
-        raise ValueError(
-            f"expected a relative width between 0 and 0.289 (that of a uniform average), got {width}"
-        )
+        raise ValueError(f"expected a relative width between 0 and 0.289 (that of a uniform average), got {width}")
     return float(np.roots([1, 7, 16 - width**-2, 12 - width**-2]).real.max())
 
 

@@ -104,9 +104,7 @@ class DenoisingObjective:
         schedule = self.denoiser.schedule
         high, low = schedule.log_snr(torch.tensor([schedule.t_min, 1.0], dtype=torch.float64)).tolist()
         log_snr = np.linspace(min(high, 10.0), max(low, -8.0), BANDS)
-        return schedule.time(torch.from_numpy(log_snr)).float(), [
-            f"log_snr={value:+.1f}" for value in log_snr
-        ]
+        return schedule.time(torch.from_numpy(log_snr)).float(), [f"log_snr={value:+.1f}" for value in log_snr]
 
     @torch.no_grad()
     def heldout(self, data: FieldDataset, num: int, size: int = 16) -> dict[str, float]:
@@ -126,9 +124,7 @@ class DenoisingObjective:
             noise = SeededNoise(self.seed + 1, batch.position.tolist())
             for t, name in zip(times.tolist(), names):
                 eps = noise(batch.x)
-                alpha, sigma = (
-                    v.to(batch.x) for v in self.denoiser.schedule(torch.tensor(t, dtype=torch.float64))
-                )
+                alpha, sigma = (v.to(batch.x) for v in self.denoiser.schedule(torch.tensor(t, dtype=torch.float64)))
                 x_t = alpha * batch.x + sigma * eps
                 x_hat = self.denoiser(x_t, torch.tensor(t, device=device), batch.cond or None)
                 error = (alpha / sigma * (x_hat - batch.x)).square().flatten(1).mean(1)

@@ -15,7 +15,9 @@ from sciffusion.checkpoint import Checkpoint, load_state, save_state
 def example():
     coord = xr.DataArray(np.array([0.1, 1 / 3, 0.9]), dims=("x",), attrs={"units": "Mpc/h", "boundary": "periodic"})
     weights = {"w": torch.randn(3, 2), "b": torch.zeros(1)}
-    return Checkpoint(weights, {"x": coord}, {"Omega_m": np.array([0.1, 0.3])}, {"conditions": {"Omega_m": ""}, "ema": 0.1})
+    return Checkpoint(
+        weights, {"x": coord}, {"Omega_m": np.array([0.1, 0.3])}, {"conditions": {"Omega_m": ""}, "ema": 0.1}
+    )
 
 
 def test_round_trip(tmp_path):
