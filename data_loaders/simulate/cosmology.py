@@ -123,7 +123,8 @@ class Cosmology:
     def transfer(self, k: ArrayLike) -> NDArray[np.float64]:
         """Transfer function of cold dark matter and baryons with acoustic oscillations.
 
-        Eisenstein & Hu (1998, ApJ 496, 605), equations 2 to 24; within a few percent of a Boltzmann code.
+        Eisenstein & Hu (1998, ApJ 496, 605), equations 2 to 24. The power spectrum lies within 5 % of a Boltzmann code
+        for Omega_m from 0.2 to 0.5; where baryons are half of the matter (Omega_m = 0.1) it differs by up to 19 %.
 
         Parameters
         ----------
