@@ -35,7 +35,7 @@ def card(checkpoint: Checkpoint, name: str) -> str:
     sizes = scores["sizes"]
     lines = [
         f"# Model `{name}`: {header['field']['long_name']}\n",
-        f"Made by `sciffusion-train --field {header['field']['name']}` and `benchmarks/package_model.py`; weights stored in "
+        f"Made by `sciffusion-train` with the settings in the file, and `benchmarks/package_model.py`; weights stored in "
         f"float16. Trained on {provenance['training_maps']} maps ({provenance['samples_seen']} samples seen), "
         f"{provenance['data']}. Conditions: {', '.join(header['conditions'])}. Validity: the ranges that "
         "`sciffusion-info` shows; total matter of a particle-mesh simulation, no baryonic physics.\n",

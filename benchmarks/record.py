@@ -37,6 +37,7 @@ def circumstances(*packages: str) -> str:
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table."""
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sciffusion import transform
-from sciffusion.transform import Asinh, Chain, Log10, Standardize, chain, from_dict
+from sciffusion.transform import Asinh, BoxCox, Chain, Log10, Standardize, chain, from_dict
 
 
 def field(values, *dims):
@@ -46,7 +46,10 @@ def test_fit_in_blocks_equals_fit_at_once(monkeypatch):
     np.testing.assert_allclose(whole.parts[1].mean, parts.parts[1].mean, rtol=1e-12)
 
 
-@given(hnp.arrays(np.float64, (3, 5), elements=st.floats(1e-6, 1e15)), st.sampled_from(["log10", "asinh"]))
+@given(
+    hnp.arrays(np.float64, (3, 5), elements=st.floats(1e-6, 1e15)),
+    st.sampled_from(["log10", "asinh", "boxcox", "boxcox:0.05"]),
+)
 def test_inverse_undoes(values, name):
     values[0, 0] = 2 * values[0, 1] + 1  # something must vary
     fitted = chain([name, "standardize"]).fit(field(values, "x"))
@@ -71,7 +74,7 @@ def test_non_finite_is_refused_with_its_place():
         Standardize((0.0,), (1.0,))(field([[1.0, np.nan]], "x"))
 
 
-@pytest.mark.parametrize("unfitted", [Asinh(), Standardize()])
+@pytest.mark.parametrize("unfitted", [Asinh(), BoxCox(), Standardize()])
 def test_unfitted_is_refused(unfitted):
     with pytest.raises(ValueError, match="fit it"):
         unfitted(field([[1.0, 2.0]], "x"))
@@ -87,3 +90,26 @@ def test_constant_field_is_refused():
 def test_unknown_name():
     with pytest.raises(ValueError, match="unknown transform 'log2'; known are log10"):
         chain(["log2"])
+
+
+def test_boxcox_known_answers():
+    """A square root, and the logarithm in the limit."""
+    values = field(np.geomspace(0.01, 100, 9).reshape(3, 3), "x")
+    np.testing.assert_allclose(BoxCox(0.5, 1.0)(values), 2 * (np.sqrt(values) - 1), rtol=1e-12)
+    np.testing.assert_allclose(BoxCox(1e-7, 1.0)(values), np.log(values), atol=1e-5)
+    assert BoxCox(0.3).fit(values).scale == pytest.approx(1.0)
+
+
+def test_boxcox_refuses_what_no_field_gives():
+    with pytest.raises(ValueError, match="1 of 2 values are below what any positive field gives"):
+        BoxCox(0.5, 1.0).inverse(field([[0.0, -2.5]], "x"))
+    with pytest.raises(ValueError, match="exponent above 0"):
+        BoxCox(0.0)
+    with pytest.raises(ValueError, match="not positive"):
+        BoxCox().fit(field([[1.0, 0.0]], "x"))
+
+
+@pytest.mark.parametrize("text", ["log10:3", "standardize:x", "cubic:3"])
+def test_parameters_that_make_no_sense(text):
+    with pytest.raises(ValueError, match="expected NAME, boxcox:EXPONENT or asinh:SCALE"):
+        chain([text])
