@@ -6,9 +6,11 @@ transform, coordinates, units, the conditions of the training set and provenance
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,17 @@ class Checkpoint:
     conditions: dict[str, np.ndarray]
     header: dict[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of weights and transform: what decides about samples.
+
+        Scores and dates may be added to a file without changing it.
+        """
+        digest = hashlib.sha256(json.dumps(self.header.get("transform"), sort_keys=True).encode())
+        for name in sorted(self.weights):
+            digest.update(name.encode() + self.weights[name].detach().float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def save(self, path: str | Path, *, overwrite: bool = False, dtype: torch.dtype | None = None) -> None:
         """Write the checkpoint beside `path` and rename it.
 
@@ -67,7 +80,10 @@ class Checkpoint:
         tensors = {
             **{f"network/{name}": value for name, value in weights.items()},
             **{f"coords/{dim}": torch.tensor(c.values, dtype=torch.float64) for dim, c in self.coords.items()},
-            **{f"conditions/{name}": torch.tensor(value, dtype=torch.float64) for name, value in self.conditions.items()},
+            **{
+                f"conditions/{name}": torch.tensor(value, dtype=torch.float64)
+                for name, value in self.conditions.items()
+            },
         }
         _write(path, tensors, header, overwrite)
 

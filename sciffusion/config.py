@@ -78,6 +78,7 @@ class SplitConfig:
 
     def __post_init__(self) -> None:
         _fraction("split.validation", self.validation)
+        _above("split.validation", self.validation, 0)  # it chooses among the averages
         _fraction("split.test", self.test)
 
 
@@ -232,6 +233,8 @@ class SamplingConfig:
         _above("sampling.batch_size", self.batch_size, 0)
         if not 0 <= self.eta <= 1:
             raise ValueError(f"sampling.eta: expected a number between 0 and 1, got {self.eta}")
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"sampling.eta: {self.sampler} knows no eta; use the sampler ddim, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -246,14 +249,18 @@ class RunConfig:
         A named set of settings on top of the field's, such as ``ddpm`` (Ho et al. 2020 to the letter).
     data
         Files to train on; without any, the set packaged with the field.
+    reader
+        Reader of the files, where their content leaves it open.
+    params
+        File of the parameters of the simulations, where it is not beside the maps.
     dataset
         Path of the array inside an HDF5 file of several.
     box_size
-        Length of the grid along each axis [units of the coordinates], for bare arrays.
+        Length of the grid along each axis [Mpc/h], or with a unit such as "1000 Angstrom", for bare arrays.
     units
         Units of the values, for bare arrays.
     boundary
-        ``periodic``, ``reflect`` or ``zero``, for bare arrays.
+        ``periodic``, ``reflect`` or ``zero``, one for all axes or one for each, for bare arrays.
     dims
         Names of the axes of a bare array where its shape leaves them open, such as ``sample z y x``.
     conditions
@@ -295,10 +302,12 @@ class RunConfig:
     field: str = "cdm"
     preset: str | None = None
     data: list[str] = dataclasses.field(default_factory=list)
+    reader: str | None = None
+    params: str | None = None
     dataset: str | None = None
-    box_size: float | None = None
+    box_size: float | str | None = None
     units: str | None = None
-    boundary: str | None = None
+    boundary: list[str] | None = None
     dims: str | None = None
     conditions: list[str] | None = None
     transform: list[str] | None = None
@@ -325,6 +334,14 @@ class RunConfig:
                 f"format_version {self.format_version}: this sciffusion reads up to {FORMAT_VERSION}; update sciffusion"
             )
 
+    def reading(self) -> dict[str, Any]:
+        """Return the options of the reader of the data, those that are given."""
+        names = ("reader", "params", "dataset", "box_size", "units", "boundary", "dims")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if len(given.get("boundary", ())) == 1:
+            given["boundary"] = given["boundary"][0]
+        return given
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings and lists, as YAML and JSON write them."""
         return _plain(asdict(self))
@@ -346,7 +363,9 @@ def build_schedule(config: DiffusionConfig) -> Any:
 
     DDPM's betas run from 1e-4 to 0.02 at T = 1000 and scale like 1/T, so that the process is the same for any T.
     """
-    own = {"ddpm": {"beta_start": 0.1 / config.steps, "beta_end": 20.0 / config.steps}}.get(config.schedule, {})
+    own = {"ddpm": {"beta_start": 0.1 / config.steps, "beta_end": min(20.0 / config.steps, 0.999)}}.get(
+        config.schedule, {}
+    )
     return _load(SCHEDULES[config.schedule])(config.steps, **own)
 
 

@@ -21,7 +21,7 @@ from sciffusion.nn.embed import Condition
 from sciffusion.symmetry import Symmetry
 from sciffusion.transform import Transform
 
-__all__ = ["Batch", "Conditions", "FieldDataset", "grid_dims", "split_by_group"]
+__all__ = ["Batch", "Conditions", "FieldDataset", "groups_of", "split_by_group"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -41,9 +41,9 @@ class Batch(NamedTuple):
     """Index of each sample in the data set that was read."""
 
 
-def grid_dims(field: xr.DataArray) -> list[str]:
-    """Return the names of the grid dims of `field`: all but ``sample`` and ``channel``."""
-    return [str(dim) for dim in field.dims if dim not in ("sample", "channel")]
+def groups_of(field: xr.DataArray) -> np.ndarray:
+    """Return the group (simulation, object) of each sample; without that coordinate every sample is its own."""
+    return np.asarray(field["group"].values) if "group" in field.coords else np.arange(field.sizes["sample"])
 
 
 def split_by_group(field: xr.DataArray, validation: float, test: float, seed: int) -> dict[str, np.ndarray]:
@@ -69,9 +69,10 @@ def split_by_group(field: xr.DataArray, validation: float, test: float, seed: in
     ValueError
         If too few groups are there, or a group is told to be on two sides.
     """
-    number = field.sizes["sample"]
-    group = np.asarray(field["group"].values) if "group" in field.coords else np.arange(number)
-    told = np.asarray(field["split"].values).astype(str) if "split" in field.coords else np.full(number, "")
+    group = groups_of(field)
+    told = np.asarray(field["split"].values).astype(str) if "split" in field.coords else np.full(len(group), "")
+    if unknown := set(told.tolist()) - {*SPLITS, ""}:
+        raise ValueError(f"split: unknown mark {min(unknown)!r}; known are {', '.join(SPLITS)}, or '' to have it drawn")
     side: dict[Any, str] = {}
     for name in SPLITS:
         for member in np.unique(group[told == name]).tolist():
@@ -79,9 +80,9 @@ def split_by_group(field: xr.DataArray, validation: float, test: float, seed: in
                 raise ValueError(f"group {member} is marked both {side[member]!r} and {name!r}; choose one")
             side[member] = name
     free = [member for member in np.unique(group).tolist() if member not in side]
-    counts = {name: max(1, round(part * len(free))) if part > 0 else 0 for name, part in
-              (("validation", validation), ("test", test))}  # fmt: skip
-    if sum(counts.values()) >= len(free):
+    parts = {"validation": validation, "test": test}
+    counts = {name: max(1, round(part * len(free))) if part > 0 and free else 0 for name, part in parts.items()}
+    if sum(counts.values()) >= len(free) and "train" not in side.values():
         raise ValueError(
             f"{len(free)} groups (simulations or objects) are too few for {counts['validation']} to validate and "
             f"{counts['test']} to test; bring more data or lower split.validation and split.test"
@@ -198,6 +199,11 @@ class FieldDataset:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def source(self) -> str:
+        """What messages call the data: the files, where they are known."""
+        return str(self.field.attrs.get("source", self.field.name))
+
     def fixed(self, place: np.ndarray) -> Batch:
         """Return the samples at these places of the split, unaugmented."""
         place = np.asarray(place)
@@ -234,11 +240,7 @@ class FieldDataset:
             try:
                 values = self.transform(block).values.astype(np.float32)
             except ValueError as error:
-                raise ValueError(f"{_source(self.field)}: samples {chosen.min()}-{chosen.max()}: {error}") from error
+                raise ValueError(f"{self.source}: {error}") from error
             parts.append(torch.from_numpy(values[np.argsort(order)]))
         x = torch.cat(parts)
         return x if "channel" in self.field.dims else x.unsqueeze(1)
-
-
-def _source(field: xr.DataArray) -> str:
-    return str(field.attrs.get("source") or field.encoding.get("source") or field.name or "data")

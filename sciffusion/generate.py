@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from data_loaders.files import content_hash
 from sciffusion import __version__
 from sciffusion.checkpoint import Checkpoint
 from sciffusion.condition import Conditioned
@@ -27,7 +26,7 @@ from sciffusion.config import DiffusionConfig, SamplingConfig, build_sampler, bu
 from sciffusion.dataset import Conditions
 from sciffusion.denoise import PREDICTIONS, Denoiser
 from sciffusion.nn.config import UNetConfig
-from sciffusion.nn.runtime import native_bf16, tune_allocator
+from sciffusion.nn.runtime import autocast, tune_allocator
 from sciffusion.nn.unet import UNet
 from sciffusion.sample import SeededNoise
 from sciffusion.transform import Transform, from_dict
@@ -78,9 +77,14 @@ def load(name_or_path: str | Path, device: torch.device | str = "auto") -> Model
 
 def pick_device(name: torch.device | str) -> torch.device:
     """Return the device called `name`; ``"auto"`` is an accelerator where there is one, else the CPU."""
-    if str(name) != "auto":
+    if str(name) == "auto":
+        # `current_accelerator` alone would name the one that this torch was built for, present or not.
+        there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return there or torch.device("cpu")
+    try:
         return torch.device(name)
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+    except RuntimeError as error:
+        raise ValueError(f"device {name!r}: expected auto, cpu, cuda, cuda:1, mps, ... ({error})") from error
 
 
 def build_denoiser(
@@ -210,7 +214,7 @@ class Model:
                 index = np.arange(start, min(start + config.batch_size, num))
                 bound = self._bound(values, index, config)
                 calls = sampler.calls() * bound.passes
-                with self._precision(config):
+                with autocast(self.device, config.precision):
                     x = sampler(bound, *self._noise(seed, index))
                 parts.append(x.float().cpu())
                 bar.update(len(index))
@@ -221,6 +225,7 @@ class Model:
         num: int = 1,
         *,
         conditions: Mapping[str, Any] | None = None,
+        unconditional: bool = False,
         sampling: SamplingConfig | Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> Iterator[tuple[float, xr.DataArray, xr.DataArray]]:
@@ -236,9 +241,9 @@ class Model:
             The estimate of the final sample at this time, in the network's units.
         """
         config = self._settings(sampling)
-        values = self._condition_values(num, conditions, False, seed)
+        values = self._condition_values(num, conditions, unconditional, seed)
         index = np.arange(num)
-        with torch.inference_mode(), self._precision(config):
+        with torch.inference_mode(), autocast(self.device, config.precision):
             bound = self._bound(values, index, config)
             for state in build_sampler(config).trajectory(bound, *self._noise(seed, index)):
                 x_hat = state.x if state.x_hat is None else state.x_hat
@@ -254,12 +259,8 @@ class Model:
     def _settings(self, sampling: SamplingConfig | Mapping[str, Any] | None) -> SamplingConfig:
         if isinstance(sampling, SamplingConfig):
             return sampling
-        return replace(self.sampling, **(sampling or {}))
-
-    def _precision(self, config: SamplingConfig) -> torch.autocast:
-        kind = torch.device(self.device).type
-        bf16 = {"auto": native_bf16(self.device), "bf16": True, "fp32": False}[config.precision]
-        return torch.autocast(kind, torch.bfloat16, enabled=bf16)
+        own = asdict(self.sampling) | ({} if (sampling or {}).get("sampler", "ddim") == "ddim" else {"eta": 0.0})
+        return SamplingConfig(**(own | dict(sampling or {})))
 
     def _shape(self) -> tuple[int, ...]:
         return (self.header["field"]["channels"], *(self.checkpoint.coords[dim].size for dim in self._grid))
@@ -324,7 +325,7 @@ class Model:
     def _provenance(self, config: SamplingConfig, calls: int, seed: int) -> dict[str, Any]:
         return {
             "sciffusion_version": __version__,
-            "checkpoint": content_hash(self.source)[:16] if self.source else "not saved",
+            "checkpoint": self.checkpoint.fingerprint,
             "sampler": config.sampler,
             "steps": config.steps,
             "spacing": config.spacing,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -32,18 +33,22 @@ from data_loaders.files import replacing
 from sciffusion import __version__, plot
 from sciffusion.checkpoint import Checkpoint, load_state, save_state
 from sciffusion.config import RunConfig, build_sampler
-from sciffusion.dataset import Conditions, FieldDataset, grid_dims, split_by_group
+from sciffusion.dataset import Conditions, FieldDataset, groups_of, split_by_group
 from sciffusion.field import get_field
 from sciffusion.generate import CHECKPOINT, Model, build_denoiser, pick_device
-from sciffusion.nn.runtime import tune_allocator
+from sciffusion.nn.runtime import autocast, tune_allocator
+from sciffusion.statistics.grid import grid_dims
 from sciffusion.symmetry import symmetries
 from sciffusion.train import DenoisingObjective, Progress, Trainer
 from sciffusion.transform import chain
-from sciffusion.validate import Comparison, compare
+from sciffusion.validate import FILES, Comparison, compare
 
 __all__ = ["CONFIG", "Run"]
 
 CONFIG, PROGRESS, STATE, SAMPLES = "config.yaml", "progress.jsonl", "state/state.safetensors", "samples.h5"
+
+OUTPUTS = (CONFIG, PROGRESS, CHECKPOINT, SAMPLES, "loss.png", *FILES)
+"""What a run writes into its folder, besides its state."""
 
 # A resumed run may differ from the one it goes on with in these settings, which change none of its numbers.
 FREE_ON_RESUME = ("out", "resume", "overwrite", "dry_run", "device")
@@ -84,6 +89,7 @@ class Run:
         self.config, self.progress = config, progress
         self.folder = Path(config.out or f"runs/{config.field}")
         self.began = time.monotonic()
+        self._caught = self._polled = False  # a signal came; the training loop looks for one after every step
 
     def execute(self) -> Comparison | None:
         """Train, draw, compare and write everything into the folder.
@@ -108,25 +114,32 @@ class Run:
         self._say(self.plan(prepared))
         if self.config.dry_run:
             return None
-        self._start(prepared)
-        self._train(prepared)
-        width = self._choose_average(prepared)
-        self._save_checkpoint(prepared, width, {})
-        return self._finish(prepared, width)
+        with self._signals():
+            self._start(prepared)
+            self._train(prepared)
+            width = self._choose_average(prepared)
+            self._save_checkpoint(prepared, width, {})
+            return self._finish(prepared, width)
 
     def prepare(self) -> Prepared:
         """Read and split the data, fit the transform on the training part, build network and trainer."""
         config, kind = self.config, get_field(self.config.field)
-        options = {name: getattr(config, name) for name in ("dataset", "box_size", "units", "boundary", "dims")}
-        field = kind.read(config.data, **{key: value for key, value in options.items() if value is not None})
+        field = kind.read(config.data, **config.reading())
+        source = ", ".join(config.data) or f"the packaged set of {kind.name}"
+        # Messages name the file, and the sample by its number in it.
+        field = field.assign_attrs(source=source).assign_coords(sample=np.arange(field.sizes["sample"]))
         split = split_by_group(field, config.split.validation, config.split.test, config.seed)
         if len(split["test"]) < _LEAST_TEST:
             raise ValueError(
-                f"{len(split['test'])} held-out samples are too few to judge a model, at least {_LEAST_TEST} are needed: "
+                f"{len(split['test'])} held-out samples are too few to judge a model, {_LEAST_TEST} are the least; "
                 "bring more data or raise split.test"
             )
         training = field.isel(sample=split["train"])
-        transform = chain(kind.transform if config.transform is None else config.transform).fit(training)
+        transform = chain(kind.transform if config.transform is None else config.transform)
+        try:
+            transform = transform.fit(training)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
         names = kind.conditions if config.conditions is None else config.conditions
         if config.conditions is None:
             # The field's own conditions are taken as far as the data have them: a bare array has none.
@@ -142,7 +155,7 @@ class Run:
         device = pick_device(config.device)
         channels = field.sizes.get("channel", 1)
         denoiser = build_denoiser(config.diffusion, config.network, boundary, channels, conditions.names).to(device)
-        if config.init_from:
+        if config.init_from and not config.resume:
             _initialize(denoiser.backbone, config.init_from)
         objective = DenoisingObjective(denoiser, config.diffusion, config.seed)
         trainer = Trainer(objective, parts["train"], config.training, device)
@@ -151,16 +164,17 @@ class Run:
     def plan(self, prepared: Prepared) -> str:
         """Describe the run in a few lines."""
         field, split, trainer = prepared.field, prepared.split, prepared.trainer
-        groups = {name: len(np.unique(_groups(field)[index])) for name, index in split.items()}
+        groups = {name: len(np.unique(groups_of(field)[index])) for name, index in split.items()}
         counts = ", ".join(f"{len(split[name])} {name} ({groups[name]} groups)" for name in split)
         size = " x ".join(str(field.sizes[dim]) for dim in grid_dims(field))
         weights = sum(p.numel() for p in trainer.parameters.values())
         names = ", ".join(prepared.train.conditions.names) or "nothing"
         budget = f"{trainer.total} samples" if trainer.total else f"{self.config.minutes:g} minutes"
+        alone = "" if "group" in field.coords else "no coordinate 'group': every sample is taken as independent\n"
         return (
             f"{get_field(self.config.field).long_name}: {counts}; {size} pixels [{field.attrs.get('units', '')}]\n"
-            f"U-Net with {weights / 1e6:.2f} M parameters on {trainer.device}, "
-            f"{'bf16' if trainer.bf16 else 'fp32'}, conditional on {names}; {budget}; into {self.folder}"
+            f"{alone}U-Net with {weights / 1e6:.2f} M parameters on {trainer.device}, "
+            f"conditional on {names}; {budget}; into {self.folder}"
         )
 
     def _say(self, text: str) -> None:
@@ -168,12 +182,13 @@ class Run:
             tqdm.write(text)
 
     def _check_folder(self) -> None:
-        config, taken = self.config, (self.folder / CONFIG).exists()
+        config, taken = self.config, [name for name in OUTPUTS if (self.folder / name).exists()]
         if config.resume and not (self.folder / STATE).exists():
             raise FileNotFoundError(f"{self.folder}: no run to resume here ({STATE} is missing)")
         if taken and not (config.resume or config.overwrite or config.dry_run):
             raise FileExistsError(
-                f"{self.folder} holds a run: go on with it by --resume, replace it by --overwrite, or choose another --out"
+                f"{self.folder} holds {taken[0]} of an earlier run: go on with it by --resume, replace it by "
+                "--overwrite, or choose another --out"
             )
 
     def _start(self, prepared: Prepared) -> None:
@@ -181,15 +196,23 @@ class Run:
         if self.config.resume:
             tensors, numbers = load_state(self.folder / STATE)
             _same_settings(numbers["config"], self.config.to_dict())
+            if numbers["transform"] != prepared.train.transform.to_dict():
+                raise ValueError(f"{prepared.train.source}: not the data of the run to resume")
             prepared.trainer.load_state(tensors, numbers)
             self._trim_log(prepared.trainer.samples)
             self._say(f"resuming after {prepared.trainer.samples} samples")
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        for name in OUTPUTS:  # only --overwrite comes here with files of an earlier run
+            (self.folder / name).unlink(missing_ok=True)
         with replacing(self.folder / CONFIG, overwrite=True) as temporary:
-            Path(temporary).write_text(yaml.safe_dump(self.config.to_dict(), sort_keys=False))
+            Path(temporary).write_text(yaml.safe_dump(self._settings(), sort_keys=False), encoding="utf-8")
         (self.folder / PROGRESS).write_text("")
         self._save_state(prepared)
+
+    def _settings(self) -> dict[str, Any]:
+        """Settings that describe the run, without those that say what to do with the folder this time."""
+        return self.config.to_dict() | {"overwrite": False, "resume": False, "dry_run": False}
 
     def _trim_log(self, samples: int) -> None:
         """Drop what was logged after the state was saved: it will be logged again."""
@@ -203,14 +226,17 @@ class Run:
 
     def _save_state(self, prepared: Prepared) -> None:
         tensors, numbers = prepared.trainer.state()
-        save_state(self.folder / STATE, tensors, {**numbers, "config": self.config.to_dict()})
+        transform = prepared.train.transform.to_dict()
+        save_state(self.folder / STATE, tensors, {**numbers, "config": self._settings(), "transform": transform})
+        if prepared.trainer.samples:
+            self._save_checkpoint(prepared, 0, {})
 
     def _train(self, prepared: Prepared) -> None:
         trainer, config = prepared.trainer, self.config.training
-        saved, losses, pace = time.monotonic(), [], []
+        saved, losses, pace, self._polled = time.monotonic(), [], [], True
         bar = tqdm(total=trainer.total, initial=trainer.samples, desc="training", unit="map",
                    disable=None if self.progress else True)  # fmt: skip
-        with bar, _signals() as stop, open(self.folder / PROGRESS, "a", buffering=1) as log:
+        with bar, open(self.folder / PROGRESS, "a", buffering=1) as log:
             for progress in trainer:
                 log.write(json.dumps(_line(progress)) + "\n")
                 losses = [*losses[-99:], progress.loss]
@@ -222,15 +248,36 @@ class Run:
                 bar.update(progress.samples - bar.n)
                 if _due(progress, trainer.total, config.evaluations, config.batch_size):
                     log.write(json.dumps(self._evaluate(prepared, 0)) + "\n")
-                if stop or time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                if self._caught or time.monotonic() - saved > 60 * config.checkpoint_minutes:
                     self._save_state(prepared)
                     saved = time.monotonic()
-                if stop:
-                    raise Interrupted(
-                        f"stopped after {trainer.samples} samples; go on with\n"
-                        f"  sciffusion-train --field {self.config.field} --out {self.folder} --resume"
-                    )
+                if self._caught:
+                    raise self._interrupted(f"after {trainer.samples} samples")
+        self._polled = False
         self._save_state(prepared)
+
+    def _interrupted(self, when: str) -> Interrupted:
+        resume = f"sciffusion-train --field {self.config.field} --out {self.folder} --resume"
+        return Interrupted(f"stopped {when}; go on with\n  {resume}")
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM end a training step and its checkpoint first, and any other part at once."""
+
+        def handle(number: int, _: Any) -> None:
+            self._caught = True
+            if not self._polled:
+                raise self._interrupted("outside of training, with its state saved")
+
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python delivers signals to the main thread alone
+            return
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _fix_total(self, prepared: Prepared, pace: list[float]) -> None:
         """Once the speed is known, set the total of samples that the budget allows."""
@@ -238,7 +285,13 @@ class Run:
         if len(pace) < _PACE_STEPS[1] and sum(pace) < 6 * config.minutes:
             return
         step = median(pace[_PACE_STEPS[0] :] or pace)
-        left = 60 * config.minutes - (time.monotonic() - self.began) - self._reserve(prepared)
+        reserve = self._reserve(prepared)
+        if reserve > 0.6 * 60 * config.minutes:
+            raise ValueError(
+                f"drawing {self._num(prepared)} samples and the figures would take about {reserve / 60:.1f} of the "
+                f"{config.minutes:g} minutes: give more minutes, or lower sampling.num or sampling.steps"
+            )
+        left = 60 * config.minutes - (time.monotonic() - self.began) - reserve
         steps = trainer.step + max(1, int(left / step))
         trainer.total = steps * config.training.batch_size
         self._say(f"{step:.2f} s a step of {config.training.batch_size}: {trainer.total} samples fit the budget")
@@ -246,7 +299,8 @@ class Run:
     def _reserve(self, prepared: Prepared) -> float:
         """Seconds that held-out losses, sampling and figures will take."""
         config, began = self.config, time.monotonic()
-        prepared.objective.heldout(prepared.validation, 16)
+        with autocast(prepared.trainer.device, config.training.precision):
+            prepared.objective.heldout(prepared.validation, 16)
         per_map = (time.monotonic() - began) / (8 * min(16, len(prepared.validation)))  # eight noise bands
         evaluations = config.training.evaluations + len(config.training.ema)
         heldout = evaluations * 8 * min(config.training.heldout, len(prepared.validation))
@@ -262,17 +316,12 @@ class Run:
         """Held-out loss per noise band with the weights of average number `which`."""
         trainer = prepared.trainer
         average = trainer.averages[which]
-        with (
-            _weights(trainer, average.tensors),
-            torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bf16),
-        ):
+        with _weights(trainer, average.tensors), autocast(trainer.device, self.config.training.precision):
             bands = prepared.objective.heldout(prepared.validation, self.config.training.heldout)
         return {"samples": trainer.samples, "ema": average.width, "heldout": bands}
 
     def _choose_average(self, prepared: Prepared) -> int:
         """Index of the average with the lowest held-out loss."""
-        if not len(prepared.validation):
-            return 0
         results = [self._evaluate(prepared, which) for which in range(len(prepared.trainer.averages))]
         with open(self.folder / PROGRESS, "a") as log:
             log.writelines(json.dumps(line) + "\n" for line in results)
@@ -281,9 +330,9 @@ class Run:
     def _save_checkpoint(self, prepared: Prepared, width: int, scores: dict[str, Any]) -> None:
         trainer, field = prepared.trainer, prepared.field
         average = trainer.averages[width]
-        groups = _groups(field)
+        groups = groups_of(field)
         header = {
-            "config": self.config.to_dict(),
+            "config": self._settings(),
             "field": {
                 "name": self.config.field,
                 "long_name": get_field(self.config.field).long_name,
@@ -313,10 +362,8 @@ class Run:
 
     def _finish(self, prepared: Prepared, width: int) -> Comparison:
         """Draw as many fields as there are held-out ones, under their conditions, and compare."""
-        field, model = (
-            prepared.field,
-            Model(Checkpoint.open(self.folder / CHECKPOINT), self.folder / CHECKPOINT),
-        )
+        field = prepared.field
+        model = Model(Checkpoint.open(self.folder / CHECKPOINT), self.folder / CHECKPOINT, self.config.device)
         test = prepared.split["test"]
         num = self._num(prepared)
         chosen = np.sort(test[np.linspace(0, len(test) - 1, min(num, len(test))).astype(int)])
@@ -328,11 +375,11 @@ class Run:
             warnings.filterwarnings("ignore", message=".*lies outside the training set's range", category=UserWarning)
             generated = model.generate(num, conditions=conditions, seed=self.config.seed, progress=self.progress)
         write_field(generated, self.folder / SAMPLES, overwrite=True)
-        group = "group" if len(np.unique(_groups(real))) > 1 else None
+        group = "group" if len(np.unique(groups_of(real))) > 1 else None
         if group is None:
             self._say("all held-out samples are of one group: the floor takes them as independent, and is too low")
         if num == len(chosen):  # one to one: a half of the drawn maps may stand for the same half of the real ones
-            generated = generated.assign_coords(group=("sample", _groups(real)))
+            generated = generated.assign_coords(group=("sample", groups_of(real)))
         comparison = compare(real, generated, group=group)
         comparison.write(self.folder, overwrite=True)
         plot.save(plot.plot_loss(self._log()), self.folder / "loss.png", overwrite=True)
@@ -341,10 +388,6 @@ class Run:
         self._say(f"{self.folder}: {CHECKPOINT}, {SAMPLES}, figures, scores.json; "
                   f"{(time.monotonic() - self.began) / 60:.1f} minutes")  # fmt: skip
         return comparison
-
-
-def _groups(field: xr.DataArray) -> np.ndarray:
-    return np.asarray(field["group"].values) if "group" in field.coords else np.arange(field.sizes["sample"])
 
 
 def _line(progress: Progress) -> dict[str, Any]:
@@ -396,17 +439,3 @@ def _weights(trainer: Trainer, tensors: dict[str, Tensor]) -> Iterator[None]:
         with torch.no_grad():
             for name, value in trainer.parameters.items():
                 value.copy_(kept[name])
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying from them."""
-    caught: list[int] = []
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, lambda received, _: caught.append(received))
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

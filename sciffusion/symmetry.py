@@ -57,12 +57,21 @@ class Flip(Symmetry):
 
 @dataclass(frozen=True)
 class Rotate90(Symmetry):
-    """Rotate by a multiple of 90 degrees in every plane of two equally long grid axes."""
+    """Rotate by a multiple of 90 degrees in every plane of two grid axes of one length and one boundary.
+
+    Parameters
+    ----------
+    boundary : sequence of str, optional
+        Of each grid axis; all are alike if not given.
+    """
+
+    boundary: Sequence[str] = field(default=())
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         """Return `x` rotated."""
         for plane in combinations(range(1, x.ndim), 2):
-            if x.shape[plane[0]] == x.shape[plane[1]]:
+            alike = not self.boundary or self.boundary[plane[0] - 1] == self.boundary[plane[1] - 1]
+            if alike and x.shape[plane[0]] == x.shape[plane[1]]:
                 x = torch.rot90(x, int(rng.integers(4)), plane)
         return x
 
@@ -86,5 +95,5 @@ def symmetries(names: Sequence[str], boundary: Sequence[str]) -> tuple[Symmetry,
     unknown = [name for name in names if name not in SYMMETRIES]
     if unknown:
         raise ValueError(f"unknown symmetry {unknown[0]!r}; known are {', '.join(SYMMETRIES)}")
-    periodic = tuple(kind == "periodic" for kind in boundary)
-    return tuple(Roll(periodic) if SYMMETRIES[name] is Roll else SYMMETRIES[name]() for name in names)
+    own = {"roll": (tuple(kind == "periodic" for kind in boundary),), "rotate90": (tuple(boundary),)}
+    return tuple(SYMMETRIES[name](*own.get(name, ())) for name in names)

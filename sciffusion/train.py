@@ -22,7 +22,7 @@ from sciffusion.dataset import Batch, FieldDataset
 from sciffusion.denoise import Denoiser
 from sciffusion.ema import PowerAverage
 from sciffusion.nn.embed import Condition
-from sciffusion.nn.runtime import native_bf16
+from sciffusion.nn.runtime import autocast
 from sciffusion.sample import SeededNoise
 
 __all__ = ["DenoisingObjective", "Objective", "Progress", "Trainer", "learning_rate"]
@@ -78,7 +78,7 @@ class DenoisingObjective:
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of each sample (batch,)."""
-        t = self.times(batch.position).to(batch.x.device)
+        t = self.times(batch.position)  # times stay in float64 on the CPU, which not every device has
         eps = SeededNoise(self.seed, batch.position.tolist())(batch.x)
         return self.denoiser.loss(batch.x, t, eps, self.hide(batch.cond, batch.position) or None)
 
@@ -126,7 +126,7 @@ class DenoisingObjective:
                 eps = noise(batch.x)
                 alpha, sigma = (v.to(batch.x) for v in self.denoiser.schedule(torch.tensor(t, dtype=torch.float64)))
                 x_t = alpha * batch.x + sigma * eps
-                x_hat = self.denoiser(x_t, torch.tensor(t, device=device), batch.cond or None)
+                x_hat = self.denoiser(x_t, torch.tensor(t), batch.cond or None)
                 error = (alpha / sigma * (x_hat - batch.x)).square().flatten(1).mean(1)
                 total[name] += float(error.sum()) / num
         self.module.train()
@@ -190,8 +190,8 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
+        self._generators = [self.device] if self.device.type == "cuda" else []
         self.averages = [PowerAverage(self.parameters, width) for width in config.ema]
-        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and native_bf16(self.device))
 
     def __iter__(self) -> Iterator[Progress]:
         """Yield a `Progress` after each step until `total` samples are seen."""
@@ -206,7 +206,9 @@ class Trainer:
         rate = learning_rate(self.samples + size, self.total, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        # Dropout draws from torch's own generator: seeded by the position, it needs no state either.
+        with torch.random.fork_rng(self._generators), autocast(self.device, config.precision):
+            torch.manual_seed(hash((self.data.seed, self.samples)))
             losses = self.objective(batch)
         self._refuse_non_finite(losses, batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -214,8 +216,8 @@ class Trainer:
         norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), config.gradient_clip))
         if not math.isfinite(norm):
             raise FloatingPointError(
-                f"step {self.step + 1}: the gradient is not finite (samples {batch.index.tolist()}); "
-                "lower training.learning_rate or use training.precision=fp32"
+                f"step {self.step + 1}: the gradient of samples {batch.index.tolist()} of {self.data.source} is not "
+                "finite; lower training.learning_rate or use training.precision=fp32"
             )
         self.optimizer.step()
         before, self.samples, self.step = self.samples, self.samples + size, self.step + 1
@@ -227,10 +229,9 @@ class Trainer:
     def _refuse_non_finite(self, losses: Tensor, batch: Batch) -> None:
         bad = ~torch.isfinite(losses.detach()).cpu().numpy()
         if bad.any():
-            source = self.data.field.attrs.get("source", self.data.field.name)
             raise FloatingPointError(
-                f"step {self.step + 1}: the loss of sample {batch.index[bad].tolist()} of {source} is not finite; "
-                "look at these samples, or lower training.learning_rate"
+                f"step {self.step + 1}: the loss of samples {batch.index[bad].tolist()} of {self.data.source} is not "
+                "finite; look at these samples, or lower training.learning_rate"
             )
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -249,7 +250,7 @@ class Trainer:
         for name, value in self.parameters.items():
             value.copy_(tensors[f"module/{name}"])
             moments = {
-                key: tensors[f"optimizer/{key}/{name}"].to(value.device if key != "step" else "cpu").clone()
+                key: tensors[f"optimizer/{key}/{name}"].to(value.device).clone()
                 for key in ("step", "exp_avg", "exp_avg_sq")
                 if f"optimizer/{key}/{name}" in tensors
             }

@@ -47,6 +47,17 @@ def test_a_group_on_two_sides_is_refused():
         split_by_group(maps(told=told), 0.1, 0.1, 0)
 
 
+def test_an_unknown_mark_is_refused_not_trained_on():
+    with pytest.raises(ValueError, match="split: unknown mark 'held-out'; known are train, validation, test"):
+        split_by_group(maps(told=np.where(np.arange(30) >= 24, "held-out", "")), 0.1, 0.1, 0)
+
+
+def test_all_groups_may_be_marked():
+    told = np.repeat(["train", "validation", "test"], [18, 6, 6])
+    parts = split_by_group(maps(told=told), 0.1, 0.1, 0)
+    assert {name: len(index) for name, index in parts.items()} == {"train": 18, "validation": 6, "test": 6}
+
+
 def test_too_few_groups():
     with pytest.raises(ValueError, match="2 groups .* are too few"):
         split_by_group(maps(6), 0.1, 0.1, 0)
@@ -97,8 +108,9 @@ def test_transformed_samples_and_their_conditions_belong_together():
 def test_a_bad_sample_is_named_with_its_file():
     field = maps()
     field.attrs["source"] = "maps.npy"
+    field = field.assign_coords(sample=np.arange(30))
     field.values[20, 1, 1] = np.inf
-    with pytest.raises(ValueError, match=r"maps.npy: .*not finite"):
+    with pytest.raises(ValueError, match=r"maps.npy: m: 1 of .* not finite, the first at sample 20, y 1, x 1"):
         FieldDataset(field, np.arange(30), Standardize((0.0,), (1.0,)), Conditions({}, {}))
 
 

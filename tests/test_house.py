@@ -21,7 +21,9 @@ def lines_matching(pattern):
 
 
 def test_nothing_is_pickled():
-    assert not lines_matching(r"import pickle|torch\.save|torch\.load\(|allow_pickle=True|weights_only=False|joblib|dill")
+    assert not lines_matching(
+        r"import pickle|torch\.save|torch\.load\(|allow_pickle=True|weights_only=False|joblib|dill"
+    )
 
 
 def test_nothing_is_clipped_to_a_range():
@@ -36,6 +38,8 @@ def test_imports_are_light(module):
     assert run.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("path", "megabytes"), [("data_loaders/data/cdm.h5", 12), ("sciffusion/models/cdm.safetensors", 10)])
+@pytest.mark.parametrize(
+    ("path", "megabytes"), [("data_loaders/data/cdm.h5", 12), ("sciffusion/models/cdm.safetensors", 10)]
+)
 def test_what_ships_is_small(path, megabytes):
     assert (ROOT / path).stat().st_size < megabytes * 1e6

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 
 import sciffusion
 from sciffusion.cli import info, sample, train
+from sciffusion.cli.train import parse
 from sciffusion.config import RunConfig, SamplingConfig, SplitConfig, TrainingConfig
 from sciffusion.nn.config import UNetConfig
 from sciffusion.run import Run
@@ -102,11 +104,12 @@ def test_the_transform_is_fitted_on_the_training_split_alone(finished, maps):
 def test_a_second_run_does_not_overwrite_the_first(finished, maps, capsys):
     before = (finished / "checkpoint.safetensors").read_bytes()
     assert train.main(command(maps, finished)) == 1
-    assert "holds a run: go on with it by --resume, replace it by --overwrite" in capsys.readouterr().err
+    assert "of an earlier run: go on with it by --resume, replace it by" in capsys.readouterr().err
     assert (finished / "checkpoint.safetensors").read_bytes() == before
 
 
-def test_killed_in_the_middle_and_resumed_ends_the_same(finished, maps, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_killed_in_the_middle_and_resumed_ends_the_same(finished, maps, tmp_path, number):
     out = tmp_path / "killed"
     code = "import sys; from sciffusion.cli.train import main; sys.exit(main(sys.argv[1:]))"
     slow = command(maps, out, "--training.checkpoint_minutes", "1e-6")
@@ -115,14 +118,15 @@ def test_killed_in_the_middle_and_resumed_ends_the_same(finished, maps, tmp_path
     log, deadline = out / "progress.jsonl", time.monotonic() + 120
     while time.monotonic() < deadline and not (log.exists() and log.read_text().count("loss") >= 3):
         time.sleep(0.002)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     message = process.communicate(timeout=120)[1]
-    if process.returncode != 0:  # it may have been faster than the signal
-        assert process.returncode == 130, message
+    assert process.returncode == {signal.SIGTERM: 130, signal.SIGKILL: -9}[number], message
+    if number == signal.SIGTERM:
         assert "--resume" in message
-        assert train.main(["--out", str(out), "--resume"]) == 0
-    ours, theirs = (load_file(folder / "checkpoint.safetensors") for folder in (out, finished))
-    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    assert train.main(["--out", str(out), "--resume"]) == 0
+    for file in ("checkpoint.safetensors", "state/state.safetensors"):
+        ours, theirs = (load_file(folder / file) for folder in (out, finished))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs), file
     samples = [json.loads(line)["samples"] for line in log.read_text().splitlines() if '"loss"' in line]
     assert samples == list(range(16, 161, 16))
 
@@ -231,9 +235,95 @@ def test_trajectory_files(finished, tmp_path):
 def test_info_command(finished, maps, capsys):
     assert info.main([str(finished)]) == 0
     text = capsys.readouterr().out
-    for words in ("condition Omega_m: 0.1", "transform: name log10, then name standardize", "y: 16 pixels of 1.5625 Mpc/h",
+    for words in ("condition Omega_m: 0.1", "transform: name boxcox", "y: 16 pixels of 1.5625 Mpc/h",
                   "samples_seen: 160", "(Msun/h)/(Mpc/h)^2"):  # fmt: skip
         assert words in text
     assert info.main([str(maps)]) == 0
     assert "group(sample): 0 to 9 (10 values)" in capsys.readouterr().out
     assert info.main(["nowhere.h5"]) == 1
+
+
+def test_a_folder_that_holds_anything_of_a_run_is_left_alone(maps, tmp_path, capsys):
+    (tmp_path / "samples.h5").write_text("precious")
+    assert train.main(command(maps, tmp_path)) == 1
+    assert "holds samples.h5 of an earlier run" in capsys.readouterr().err
+    assert (tmp_path / "samples.h5").read_text() == "precious"
+
+
+def test_the_written_settings_do_not_overwrite_the_run_they_came_from(maps, tmp_path, capsys):
+    assert train.main(command(maps, tmp_path / "run", "--overwrite")) == 0
+    assert train.main(["--config", str(tmp_path / "run" / "config.yaml")]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_overwriting_removes_the_old_model_at_once(finished, maps, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    run = Run(parse(command(maps, out, "--overwrite")), progress=False)
+    prepared = run.prepare()
+    run._start(prepared)
+    assert {path.name for path in out.iterdir()} == {"config.yaml", "progress.jsonl", "state"}
+
+
+def test_other_data_are_not_resumed_on(finished, maps, tmp_path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    other = sciffusion.open_field(maps).load()
+    other["cdm"] = other["cdm"] * 2
+    path = tmp_path / "other" / maps.name
+    path.parent.mkdir()
+    sciffusion.write_field(other, path)
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    (out / "config.yaml").write_text(yaml.safe_dump(config | {"data": [str(path)]}))
+    assert train.main(["--out", str(out), "--resume"]) == 1
+    message = capsys.readouterr().err
+    assert "not the data of the run to resume" in message or "data: the run to resume has" in message
+
+
+def test_a_bad_value_is_named_with_file_and_sample(maps, tmp_path, capsys):
+    field = sciffusion.main_variable(sciffusion.open_field(maps)).load()
+    field[17, 3, 4] = np.nan
+    sciffusion.write_field(field, tmp_path / "bad.h5")
+    assert train.main(command(tmp_path / "bad.h5", tmp_path / "run")) == 1
+    message = capsys.readouterr().err
+    assert f"{tmp_path / 'bad.h5'}: cdm: 1 of" in message
+    assert "not finite, the first at sample 17, y 3, x 4" in message
+
+
+def test_too_few_heldout_samples_are_refused_before_training(tmp_path, capsys):
+    np.save(tmp_path / "bare.npy", np.random.default_rng(0).lognormal(size=(12, 16, 16)))
+    words = ["--box_size", "25", "--units", "K", "--boundary", "periodic", "--split.test", "0.1"]
+    assert train.main(command(tmp_path / "bare.npy", tmp_path / "run", *words)) == 1
+    assert "1 held-out samples are too few" in capsys.readouterr().err
+
+
+def test_a_budget_that_sampling_would_eat_is_refused(maps, tmp_path, capsys):
+    arguments = [word for word in command(maps, tmp_path / "run") if word not in ("--training.samples", "160")]
+    words = ["--minutes", "0.1", "--sampling.num", "2000", "--sampling.steps", "500"]
+    assert train.main([*arguments, *words]) == 1
+    assert "give more minutes, or lower sampling.num" in capsys.readouterr().err
+
+
+def test_axes_with_boundaries_and_units_of_their_own(tmp_path):
+    np.save(tmp_path / "bare.npy", np.random.default_rng(0).lognormal(size=(24, 16, 16)))
+    words = ["--box_size", "1000 Angstrom", "--units", "K", "--boundary", "periodic", "reflect"]
+    config = parse(command(tmp_path / "bare.npy", tmp_path / "run", *words))
+    field = Run(config, progress=False).prepare().field
+    assert [field[dim].attrs["boundary"] for dim in ("y", "x")] == ["periodic", "reflect"]
+    assert field["x"].attrs["units"] == "Angstrom"
+    assert float(field["x"][1] - field["x"][0]) == pytest.approx(1000 / 16)
+
+
+@pytest.mark.parametrize("name", ["drawn.txt", "t.mp4"])
+def test_a_name_that_cannot_be_written_is_refused_before_drawing(finished, tmp_path, capsys, name):
+    words = ["--out", str(tmp_path / name)]
+    if name == "t.mp4":
+        words = ["--out", str(tmp_path / "x.h5"), "--trajectory", str(tmp_path / name)]
+    assert sample.main([str(finished), *words]) == 1
+    assert name in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_recorded_checkpoint_is_the_one_in_the_folder(finished):
+    drawn = sciffusion.main_variable(sciffusion.open_field(finished / "samples.h5"))
+    assert drawn.attrs["checkpoint"] == sciffusion.load(finished, "cpu").checkpoint.fingerprint

@@ -41,6 +41,12 @@ def test_oblong_fields_are_not_turned():
     assert all(Rotate90()(x, np.random.default_rng(s)).shape == x.shape for s in range(8))
 
 
+def test_axes_of_different_boundaries_are_not_exchanged():
+    x = torch.arange(16.0).reshape(1, 4, 4)
+    rotate = Rotate90(("periodic", "zero"))
+    assert all(torch.equal(rotate(x, np.random.default_rng(s)), x) for s in range(8))
+
+
 def test_names():
     assert symmetries(["roll"], ["zero"]) == (Roll((False,)),)
     with pytest.raises(ValueError, match="unknown symmetry 'mirror'; known are roll, flip, rotate90"):

@@ -103,12 +103,12 @@ def _sample(argv: Sequence[str]) -> None:
                         help="NAME=VALUE, once for each condition to fix.")  # fmt: skip
     add_settings(parser, SampleConfig, skip=("model", "condition"))
     config = SampleConfig(**parser.parse_args(list(argv)).as_dict())
-    trajectory = [config.trajectory, Path(config.trajectory).with_suffix(".png")] if config.trajectory else []
-    for path in (config.out, *trajectory):
-        if Path(path).exists() and not config.overwrite:
-            raise FileExistsError(f"{path} exists: give --overwrite to replace it, or another name")
+    from data_loaders import check_target, write_field
 
-    from data_loaders import write_field
+    check_target(config.out, config.overwrite)
+    if config.trajectory:
+        _check_trajectory(Path(config.trajectory), config.overwrite)
+
     from sciffusion.generate import load
 
     model = load(config.model, config.device)
@@ -126,11 +126,22 @@ def _sample(argv: Sequence[str]) -> None:
         _draw_trajectory(model, config)
 
 
+def _check_trajectory(path: Path, overwrite: bool) -> None:
+    if path.suffix not in (".gif", ".png"):
+        raise ValueError(
+            f"--trajectory {path}: expected .gif (an animation, and a strip beside it) or .png (the strip)"
+        )
+    for each in {path, path.with_suffix(".png")}:
+        if each.exists() and not overwrite:
+            raise FileExistsError(f"{each} exists; give another name or replace it with --overwrite")
+
+
 def _draw_trajectory(model: Any, config: SampleConfig) -> None:
     """Draw both processes of the first sample at the times of the sampler: a strip of times, and an animation."""
     from sciffusion import plot
 
-    steps = list(model.trajectory(conditions=config.conditions(), sampling=config.sampling(), seed=config.seed))
+    asked = {"conditions": config.conditions(), "unconditional": config.unconditional}
+    steps = list(model.trajectory(**asked, sampling=config.sampling(), seed=config.seed))
     times, reverse = [t for t, *_ in steps], [x_t for _, x_t, _ in steps]
     final = model.transform.inverse(reverse[-1])
     forward = [model.noised(final, t, config.seed) for t in times]

@@ -84,5 +84,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run_command("sciffusion-train", _train, argv)
     except KeyboardInterrupt as stopped:
-        print(stopped or "interrupted before training began: nothing to resume", file=sys.stderr)
+        print(str(stopped) or "interrupted before training began: nothing to resume", file=sys.stderr)
         return 130

@@ -42,15 +42,23 @@ def native_bf16(device: torch.device | str = "cpu") -> bool:
     return not _BF16_FLAGS.isdisjoint(flags.split())
 
 
-def autocast(device: torch.device | str = "cpu") -> torch.autocast:
-    """Give the context in which networks run: bfloat16 where it is native, else float32.
+def autocast(device: torch.device | str = "cpu", precision: str = "auto") -> torch.autocast:
+    """Give the context in which networks run.
+
+    Parameters
+    ----------
+    device
+        A torch device.
+    precision
+        ``auto``: bfloat16 where it is native, else float32; ``bf16`` or ``fp32``: as told.
 
     Examples
     --------
-    >>> with autocast("cpu"):
+    >>> with autocast("cpu", "fp32"):
     ...     y = torch.ones(2, 2) @ torch.ones(2, 2)
     """
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=native_bf16(device))
+    bf16 = {"auto": native_bf16(device), "bf16": True, "fp32": False}[precision]
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16)
 
 
 def tune_allocator() -> bool:
