@@ -77,7 +77,8 @@ class Transform(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and strings that `from_dict` turns back into this transform."""
         name = next(name for name, kind in TRANSFORMS.items() if kind is type(self))
-        return {"name": name, **asdict(self)}  # type: ignore[call-overload]
+        settings = asdict(self)  # type: ignore[call-overload]
+        return {"name": name, **{k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}}
 
     def _fit(self, blocks: Blocks) -> Self:
         return self

@@ -24,7 +24,8 @@ from sciffusion.run import Run
 
 TINY = ["--network.channels", "[8, 8]", "--network.blocks", "1", "--network.attention_levels", "0",
         "--sampling.steps", "3", "--training.precision", "fp32", "--training.heldout", "4",
-        "--training.evaluations", "2", "--training.warmup", "16", "--split.test", "0.2"]  # fmt: skip
+        "--training.evaluations", "2", "--training.warmup", "16", "--split.test", "0.2",
+        "--transform", "log10", "standardize"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +236,8 @@ def test_trajectory_files(finished, tmp_path):
 def test_info_command(finished, maps, capsys):
     assert info.main([str(finished)]) == 0
     text = capsys.readouterr().out
-    for words in ("condition Omega_m: 0.1", "transform: name boxcox", "y: 16 pixels of 1.5625 Mpc/h",
+    for words in ("condition Omega_m: 0.1", "transform: name log10, then name standardize",
+                  "y: 16 pixels of 1.5625 Mpc/h",
                   "samples_seen: 160", "(Msun/h)/(Mpc/h)^2"):  # fmt: skip
         assert words in text
     assert info.main([str(maps)]) == 0
