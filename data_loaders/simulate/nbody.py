@@ -48,14 +48,14 @@ class ParticleMesh:
 
     Examples
     --------
-    >>> ParticleMesh(particles=64, mesh=128).cell_size
+    >>> ParticleMesh().cell_size
     0.1953125
     """
 
     box_size: float = 25.0
-    particles: int = 96
-    mesh: int = 192
-    steps: int = 20
+    particles: int = 64
+    mesh: int = 128
+    steps: int = 30
     redshift_start: float = 19.0
     redshift: float = 0.0
 

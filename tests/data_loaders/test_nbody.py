@@ -170,7 +170,7 @@ def test_maps_have_converged():
     """P(k) of the maps for k < 2 h/Mpc within 10 % of a finer mesh and more steps, same phases and box."""
     edges = [0.2, 0.4, 0.7, 1.0, 1.5, 2.0]
     default = ParticleMesh()
-    finer = ParticleMesh(particles=128, mesh=384, steps=30)
+    finer = ParticleMesh(particles=128, mesh=256, steps=45)
     assert finer.mesh > default.mesh
     assert finer.steps > default.steps
     powers = [
