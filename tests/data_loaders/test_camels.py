@@ -203,6 +203,14 @@ def test_sets_are_joined_with_their_own_groups(release):
     assert ds.attrs["physics"] == "hydrodynamic"
 
 
+def test_two_redshifts_of_a_set_share_their_groups(release):
+    first, *_ = release("Maps_Mtot_Nbody_IllustrisTNG_LH_z=0.00.npy", 30, "params_LH_Nbody_IllustrisTNG.txt")
+    second, *_ = release("Maps_Mtot_Nbody_IllustrisTNG_LH_z=1.00.npy", 30)
+    ds = open_field([first, second])
+    np.testing.assert_array_equal(ds.group, np.tile(np.arange(30) // 15, 2))
+    assert "redshift" not in ds.attrs
+
+
 def test_maps_become_a_file_of_ours(release, tmp_path):
     path, maps, _ = release("Maps_Mcdm_IllustrisTNG_LH_z=0.00.npy", 30, "params_LH_IllustrisTNG.txt")
     write_field(open_field(path), tmp_path / "a.h5", packing="log10")
