@@ -9,10 +9,11 @@ from typing import Any
 import xarray as xr
 
 from data_loaders.errors import DataError
+from data_loaders.files import refuse_existing
 from data_loaders.join import join
 from data_loaders.labels import Labels, complete
 from data_loaders.layout import as_dataset, check_layout
-from data_loaders.registry import find_reader, writers
+from data_loaders.registry import find_reader, find_writer, writers
 
 
 def open_field(
@@ -32,7 +33,8 @@ def open_field(
     Parameters
     ----------
     path_or_paths : path-like or sequence of path-like
-        Several files of one kind are joined along `sample`; the numbers of their groups are made disjoint.
+        Several files of one kind are joined along `sample`; the numbers of their groups are made disjoint, unless
+        they stand for the same simulations.
     reader : str, optional
         Name of the reader, instead of the one that knows the content; `readers` lists them.
     dataset : str, optional
@@ -156,12 +158,40 @@ def write_field(
     >>> open_field(path)["T"].attrs["units"]
     'K'
     """
-    target, known = Path(path), writers()
-    if target.suffix not in known:
-        raise DataError(target, f"no format has the suffix {target.suffix!r}; known: {', '.join(sorted(known))}")
-    chosen = known[target.suffix]
+    target = Path(path)
+    check_target(target, overwrite, packing)
     options = {} if packing is None else {"packing": packing}
-    if options and "packing" not in chosen.options:
-        packed = [suffix for suffix, format_ in sorted(known.items()) if "packing" in format_.options]
+    find_writer(target).write(as_dataset(field, target), target, overwrite, **options)
+
+
+def check_target(path: str | os.PathLike, overwrite: bool = False, packing: str | None = None) -> None:
+    """Raise what `write_field` would raise for this path, before a long computation; parameters as there.
+
+    Raises
+    ------
+    DataError
+        No format has this suffix, or the format knows no packing.
+    FileExistsError
+        The file exists and `overwrite` is false.
+    IsADirectoryError
+        The path is a folder.
+    PermissionError
+        Its folder cannot be written to, or cannot be made.
+
+    Examples
+    --------
+    >>> check_target("fields.h5", packing="log10")
+    >>> check_target("fields.txt")
+    Traceback (most recent call last):
+    ...
+    data_loaders.errors.DataError: fields.txt: no format has the suffix '.txt'; known: .fits, .h5, .hdf5, .nc, .npy
+    """
+    target = Path(path)
+    chosen = find_writer(target)
+    if packing is not None and "packing" not in chosen.options:
+        packed = [suffix for suffix, format_ in sorted(writers().items()) if "packing" in format_.options]
         raise DataError(target, f"{target.suffix} knows no packing; write {' or '.join(packed)}")
-    chosen.write(as_dataset(field, target), target, overwrite, **options)
+    refuse_existing(target, overwrite)
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise PermissionError(f"{target}: {folder} is no folder that can be written to; give another name")

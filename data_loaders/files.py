@@ -50,20 +50,28 @@ def replacing(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path
     'whole or not at all'
     """
     target = Path(path)
-    _refuse_existing(target, overwrite)
+    refuse_existing(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb") as written:
+        # Windows flushes only what is open for writing.
+        with open(temporary, "r+b") as written:
             os.fsync(written.fileno())
-        _refuse_existing(target, overwrite)
+        refuse_existing(target, overwrite)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _refuse_existing(target: Path, overwrite: bool) -> None:
+def refuse_existing(path: str | os.PathLike, overwrite: bool = False) -> None:
+    """Raise what `replacing` raises before its block starts, for a check before a long computation.
+
+    Examples
+    --------
+    >>> refuse_existing("a file that is not there")
+    """
+    target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder; give the name of a file")
     if target.exists() and not overwrite:

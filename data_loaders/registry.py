@@ -1,4 +1,4 @@
-"""Which reader opens a file: chosen by content, by name on request, never by guess.
+"""Which reader opens a file: chosen by content, by name on request, never by guess; the suffix chooses the writer.
 
 A reader is a function ``read(path, **options) -> Dataset`` with a test of the first bytes. Several may match
 only if one declares that it `refines` the others; anything else is an error that names the candidates. A reader
@@ -151,6 +151,20 @@ def find_reader(path: Path, name: str | None = None) -> Reader:
         names = ", ".join(candidate.name for candidate in chosen)
         raise DataError(path, f"several readers match: {names}; choose one with reader= (--reader)")
     return chosen[0]
+
+
+def find_writer(path: Path) -> Writer:
+    """Return the writer for the suffix of a file.
+
+    Raises
+    ------
+    DataError
+        No format has this suffix.
+    """
+    known = writers()
+    if path.suffix not in known:
+        raise DataError(path, f"no format has the suffix {path.suffix!r}; known: {', '.join(sorted(known))}")
+    return known[path.suffix]
 
 
 def _head(path: Path) -> bytes:

@@ -124,7 +124,8 @@ class Comparison:
         folder = Path(directory)
         refuse_existing(folder, overwrite)
         with replacing(folder / "scores.json", overwrite) as path:
-            path.write_text(json.dumps(self.scores, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+            text = json.dumps(self.scores, indent=1, ensure_ascii=False, allow_nan=False)
+            path.write_text(text + "\n", encoding="utf-8")
         with replacing(folder / "power.ecsv", overwrite) as path:
             self.power_table.write(path, format="ascii.ecsv")
         plot.save(plot.plot_fields(*self.examples), folder / "fields.png", overwrite)

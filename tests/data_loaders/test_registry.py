@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import data_loaders
-from data_loaders import DataError, main_variable, open_field, readers, registry, write_field
+from data_loaders import DataError, check_target, main_variable, open_field, readers, registry, write_field
 
 BARE = {"box_size": 25.0, "units": "K", "boundary": "periodic"}
 
@@ -254,11 +254,64 @@ def test_files_that_differ_are_not_joined(tmp_path, make_field):
 
 
 def test_groups_too_large_to_shift(tmp_path, make_field):
-    ds = make_field(("x",), (2, 4)).assign_coords(group=("sample", np.array([0, 2**63 - 2])))
-    for name in "ab":
+    for seed, name in enumerate("ab"):
+        ds = make_field(("x",), (2, 4), seed=seed).assign_coords(group=("sample", np.array([0, 2**63 - 2])))
         write_field(ds, tmp_path / f"{name}.h5")
     with pytest.raises(DataError, match=r"b\.h5: the numbers in group are too large"):
         open_field([tmp_path / "a.h5", tmp_path / "b.h5"])
+
+
+def simulations(make_field, numbers, seed=0, maps=2, **coords):
+    """Maps of simulations whose parameters follow from their number and the seed of the suite."""
+    group = np.repeat(np.asarray(numbers), maps)
+    drawn = {i: np.random.default_rng([seed, i]).uniform(0.1, 0.5) for i in numbers}
+    ds = make_field(("y", "x"), (len(group), 4, 4)).drop_vars(["split", "good", "axis", "redshift"])
+    labels = {"Omega_m": [drawn[i] for i in group], "slab": np.tile(np.arange(maps), len(numbers))}
+    return ds.assign_coords(group=("sample", group), **{k: ("sample", v) for k, v in (labels | coords).items()})
+
+
+def joined_groups(tmp_path, *datasets):
+    paths = [tmp_path / f"{i}.h5" for i in range(len(datasets))]
+    for ds, path in zip(datasets, paths):
+        write_field(ds, path, overwrite=True)
+    return np.split(open_field(paths).group.values, np.cumsum([ds.sizes["sample"] for ds in datasets])[:-1])
+
+
+def test_the_same_simulations_keep_their_groups(tmp_path, make_field):
+    """Two redshifts of one simulation must not be on both sides of a split."""
+    early = simulations(make_field, [0, 1, 2], redshift=[1.0] * 6)
+    late = simulations(make_field, [0, 1, 2], maps=3, redshift=[0.0] * 9)
+    first, second = joined_groups(tmp_path, early, late)
+    np.testing.assert_array_equal(first, [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(second, [0, 0, 0, 1, 1, 1, 2, 2, 2])
+
+
+def test_other_simulations_between_them_get_other_groups(tmp_path, make_field):
+    parts = [simulations(make_field, *of) for of in (([0, 1], 7), ([0, 1, 2], 8), ([1, 2, 3], 7), ([2, 0], 8))]
+    groups = [group[::2].tolist() for group in joined_groups(tmp_path, *parts)]
+    assert groups == [[0, 1], [4, 5, 6], [1, 2, 3], [6, 4]]
+
+
+def test_two_parts_are_tied_by_a_third_that_holds_both(tmp_path, make_field):
+    parts = [simulations(make_field, numbers) for numbers in ([0, 1], [2, 3], [0, 1, 2, 3])]
+    groups = [group[::2].tolist() for group in joined_groups(tmp_path, *parts)]
+    assert groups == [[0, 1], [2, 3], [0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("differs", ["seed", "suite", "set", "one parameter", "no label"])
+def test_simulations_that_may_be_others_are_numbered_apart(tmp_path, make_field, differs):
+    seed = np.repeat([11, 12, 13], 2)
+    first, second = (simulations(make_field, [0, 1, 2], seed=0).assign_coords(seed=("sample", seed)) for _ in "ab")
+    assert joined_groups(tmp_path, first, second)[1].tolist() == [0, 0, 1, 1, 2, 2]
+    if differs == "seed":
+        second["seed"] = ("sample", np.repeat([11, 12, 14], 2))
+    if differs in ("suite", "set"):
+        first.attrs[differs], second.attrs[differs] = "IllustrisTNG", "SIMBA"
+    if differs == "one parameter":
+        second.Omega_m[4:] += 0.01
+    if differs == "no label":
+        first, second = (ds.drop_vars(["seed", "Omega_m"]) for ds in (first, second))
+    assert joined_groups(tmp_path, first, second)[1].tolist() == [3, 3, 4, 4, 5, 5]
 
 
 def _sum(ds):
@@ -305,6 +358,24 @@ def test_writing_refuses(tmp_path, make_field):
             write_field(ds, tmp_path / f"a{suffix}")
         write_field(ds.isel(sample=[0]), tmp_path / f"a{suffix}", overwrite=True)
         assert open_field(tmp_path / f"a{suffix}").sizes["sample"] == 1
+
+
+def test_a_target_is_checked_as_writing_checks_it(tmp_path, make_field):
+    check_target(tmp_path / "new" / "a.h5", packing="log10")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(DataError, match=r"no format has the suffix '\.txt'"):
+        check_target(tmp_path / "a.txt", overwrite=True)
+    with pytest.raises(DataError, match=r"\.npy knows no packing; write \.h5"):
+        check_target(tmp_path / "a.npy", packing="log10")
+    write_field(make_field(("x",), (2, 4)), tmp_path / "a.h5")
+    with pytest.raises(FileExistsError, match=r"a\.h5 exists.*--overwrite"):
+        check_target(tmp_path / "a.h5")
+    check_target(tmp_path / "a.h5", overwrite=True)
+    (tmp_path / "folder.h5").mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        check_target(tmp_path / "folder.h5", overwrite=True)
+    with pytest.raises(PermissionError, match=r"a\.h5 is no folder that can be written to"):
+        check_target(tmp_path / "a.h5" / "new" / "b.h5")
 
 
 def test_a_failed_write_leaves_no_file(tmp_path, make_field):
