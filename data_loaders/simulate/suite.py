@@ -11,24 +11,29 @@ interrupted goes on where it ended.
 
 import json
 import multiprocessing
+import os
 import shutil
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from importlib.metadata import version
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from data_loaders.files import replacing
 from data_loaders.simulate.cosmology import Cosmology
 from data_loaders.simulate.maps import surface_density
 from data_loaders.simulate.nbody import ParticleMesh, simulate
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 UNITS = "(Msun/h)/(Mpc/h)^2"
 NOTE = (
@@ -104,6 +109,9 @@ class Suite:
 
     def cosmologies(self) -> list[Cosmology]:
         """Return the cosmology of every simulation: first the Latin hypercube, then the fiducial ones."""
+        # Imported where it is needed, as xarray is: the flags of the command alone need neither.
+        from scipy.stats import qmc
+
         # In the unit square, so that a range may be a single value.
         generator = np.random.default_rng(self.seed)
         unit = qmc.LatinHypercube(2, seed=generator).random(self.num)  # pyright: ignore[reportCallIssue]
@@ -122,8 +130,11 @@ class Suite:
         return json.dumps(asdict(self), sort_keys=True)
 
 
-def run(suite: Suite, folder: Path, processes: int = 1, workers: int = 1, resume: bool = False) -> Iterator[int]:
+def run(suite: Suite, folder: Path, processes: int = 1, workers: int = 1, resume: bool = False) -> Generator[int]:
     """Simulate what is missing in `folder`, one file a simulation, in several processes.
+
+    The processes end at once when the iterator is closed or this process ends, for whatever reason; what they had
+    finished is in the folder, whole.
 
     Parameters
     ----------
@@ -149,8 +160,14 @@ def run(suite: Suite, folder: Path, processes: int = 1, workers: int = 1, resume
         If the folder holds simulations and `resume` is false.
     ValueError
         If they were made with other settings; it names those that differ.
+    ChildProcessError
+        If one of the processes was killed, as the system does when memory runs out.
     """
     _prepare(suite, folder, resume)
+    return _run(suite, folder, processes, workers)
+
+
+def _run(suite: Suite, folder: Path, processes: int, workers: int) -> Generator[int]:
     numbers = range(suite.num + suite.fiducial)
     finished = [i for i in numbers if _piece(folder, i).exists()]
     yield from finished
@@ -158,18 +175,33 @@ def run(suite: Suite, folder: Path, processes: int = 1, workers: int = 1, resume
     # A forked child would inherit the state of the parent's threads; a spawned one starts clean.
     context = multiprocessing.get_context("spawn")
     count = max(1, min(processes, len(missing)))
-    # Ctrl-C reaches all processes of a terminal: the children finish what they have begun, and it is kept.
-    ignore = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(count, context, initializer=signal.signal, initargs=ignore) as pool:
+    ended, alive = context.Pipe(duplex=False)
+    with ended, ProcessPoolExecutor(count, context, initializer=_end_with, initargs=(ended,)) as pool, alive:
         futures = [pool.submit(_simulate_one, suite, folder, i, workers) for i in missing]
         try:
             for future in as_completed(futures):
                 yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                f"a process that simulated was killed, for lack of memory perhaps; the finished simulations are kept "
+                f"in {folder}: go on with --resume, and with fewer --processes (now {count})"
+            ) from error
 
 
-def collect(suite: Suite, folder: Path, command: str) -> xr.Dataset:
+def _end_with(parent: Connection) -> None:
+    """Make this process end as soon as the other end of a pipe is closed, by its holder or by the holder's death."""
+
+    def watch() -> None:
+        wait([parent])
+        os._exit(1)
+
+    # Ctrl-C reaches all processes of a terminal, SIGTERM often those of a job: the parent decides.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def collect(suite: Suite, folder: Path, command: str) -> "xr.Dataset":
     """Join the finished simulations of a folder to one labelled dataset.
 
     Parameters
@@ -186,7 +218,9 @@ def collect(suite: Suite, folder: Path, command: str) -> xr.Dataset:
     xarray.Dataset
         ``cdm (sample, y, x)`` with the coordinates Omega_m, sigma_8, group, axis, slab, seed and split.
     """
-    maps = np.stack([_load(_piece(folder, i)) for i in range(suite.num + suite.fiducial)])
+    import xarray as xr
+
+    maps = np.stack([np.load(_piece(folder, i)) for i in range(suite.num + suite.fiducial)])
     number, axes, slabs, grid = maps.shape[:4]
     group, axis, slab = (index.ravel() for index in np.indices((number, axes, slabs)))
     cosmologies = suite.cosmologies()
@@ -230,13 +264,13 @@ def _prepare(suite: Suite, folder: Path, resume: bool) -> None:
     record = folder / _SETTINGS
     if not record.exists():
         with replacing(record) as temporary:
-            temporary.write_text(suite.to_json())
+            temporary.write_text(suite.to_json(), encoding="utf-8")
         return
     if not resume:
         raise FileExistsError(
             f"{folder} holds simulations of an earlier run: go on with --resume, or start anew with --overwrite"
         )
-    earlier, now = json.loads(record.read_text()), json.loads(suite.to_json())
+    earlier, now = json.loads(record.read_text(encoding="utf-8")), json.loads(suite.to_json())
     differ = [
         f"{key} was {earlier.get(key)} and is {now.get(key)}"
         for key in sorted(earlier.keys() | now.keys())
@@ -259,9 +293,6 @@ def _simulate_one(suite: Suite, folder: Path, number: int, workers: int) -> int:
 
 def _piece(folder: Path, number: int) -> Path:
     return folder / f"simulation_{number:05d}.npy"
-
-
-_load = partial(np.load, allow_pickle=False)
 
 
 def discard(folder: Path) -> None:

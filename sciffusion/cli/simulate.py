@@ -1,22 +1,27 @@
 """``sciffusion-simulate``: fields from first principles, where no file is at hand."""
 
+from __future__ import annotations
+
 import os
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 from tqdm.auto import tqdm
 
-from data_loaders import write_field
 from data_loaders.simulate.cosmology import Cosmology
 from data_loaders.simulate.nbody import ParticleMesh
 from data_loaders.simulate.suite import Suite, collect, discard, run
+from sciffusion.cli.common import run_command
+
+__all__ = ["main", "parser", "value_range"]
 
 _OF_THEIR_OWN: set[str | int] = {"Omega_m", "sigma_8", "cosmology", "numerics"}
-_SUFFIXES = (".h5", ".hdf5", ".nc")
 _DESCRIPTION = """
 Simulate dark matter (total matter, gravity alone) with a particle-mesh code on a Latin hypercube of cosmologies and
 write maps of its surface density in (Msun/h)/(Mpc/h)^2: 15 a simulation, 3 axes x 5 slabs of 5 Mpc/h.
@@ -58,43 +63,51 @@ def parser() -> ArgumentParser:
     return flags
 
 
-def main(args: list[str] | None = None) -> None:
-    """Run the command; an error of the user ends with one line on stderr and exit status 2."""
-    flags = parser()
-    given = flags.parse_args(args)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    words = sys.argv[1:] if args is None else args
+def _command(argv: Sequence[str]) -> None:
+    given = parser().parse_args(list(argv))
     # An interruption leaves no trace in the data: neither does its flag in their record.
-    command = shlex.join(["sciffusion-simulate", *(word for word in words if word != "--resume")])
+    command = shlex.join(["sciffusion-simulate", *(word for word in argv if word != "--resume")])
+    suite = Suite(
+        Omega_m=value_range(given.Omega_m),
+        sigma_8=value_range(given.sigma_8),
+        cosmology=Cosmology(**given.cosmology.as_dict()),
+        numerics=ParticleMesh(**{each.name: given[each.name] for each in fields(ParticleMesh)}),
+        **{each.name: given[each.name] for each in fields(Suite) if each.name not in _OF_THEIR_OWN},
+    )
+    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        suite = Suite(
-            Omega_m=value_range(given.Omega_m),
-            sigma_8=value_range(given.sigma_8),
-            cosmology=Cosmology(**given.cosmology.as_dict()),
-            numerics=ParticleMesh(**{each.name: given[each.name] for each in fields(ParticleMesh)}),
-            **{each.name: given[each.name] for each in fields(Suite) if each.name not in _OF_THEIR_OWN},
-        )
         _simulate(suite, given, command)
-    except (ValueError, OSError) as error:
-        flags.exit(2, f"sciffusion-simulate: {error}\n")
     except KeyboardInterrupt:
-        flags.exit(130, f"\nStopped. The finished simulations are kept; go on with: {command} --resume\n")
+        told = f"\nStopped. The finished simulations are kept; go on with: {command} --resume"
+        raise KeyboardInterrupt(told) from None
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def _simulate(suite: Suite, given: Namespace, command: str) -> None:
+    from data_loaders import check_target, write_field
+
     out, folder = Path(given.out), Path(f"{given.out}.parts")
     if given.processes < 1:
         raise ValueError(f"--processes must be at least 1, not {given.processes}")
-    if out.suffix not in _SUFFIXES:
-        raise ValueError(f"--out {out}: maps are written as {' or '.join(_SUFFIXES)}, not as {out.suffix!r}")
-    if out.exists() and not given.overwrite:
-        raise FileExistsError(f"{out} exists; give another name or replace it with --overwrite")
+    check_target(out, given.overwrite, packing="log10")
     if given.overwrite and not given.resume:
         discard(folder)
     workers = max(1, (os.cpu_count() or 1) // given.processes)
     total = suite.num + suite.fiducial
-    for _ in tqdm(run(suite, folder, given.processes, workers, given.resume), "simulations", total):
-        pass
+    # Closed whatever happens: an interruption may come while the bar is drawn, and the processes must end then.
+    with closing(run(suite, folder, given.processes, workers, given.resume)) as numbers:
+        for _ in tqdm(numbers, "simulations", total):
+            pass
     write_field(collect(suite, folder, command), out, overwrite=given.overwrite, packing="log10")
     discard(folder)
     print(f"{total} simulations, {total * 3 * suite.slabs} maps of {suite.grid}x{suite.grid} in {out}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 130 after Ctrl-C or SIGTERM."""
+    try:
+        return run_command("sciffusion-simulate", _command, argv)
+    except KeyboardInterrupt as stopped:
+        print(str(stopped) or "interrupted before the first simulation: nothing to resume", file=sys.stderr)
+        return 130

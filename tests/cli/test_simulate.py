@@ -1,8 +1,11 @@
 """sciffusion-simulate: the labelled set, resuming, refusals."""
 
 import json
+import multiprocessing
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -21,7 +24,7 @@ SUITE = Suite(num=2, fiducial=1, grid=16, numerics=ParticleMesh(particles=16, me
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     path = tmp_path_factory.mktemp("set") / "cdm.h5"
-    command.main(["--num", "2", "--fiducial", "1", "--out", str(path), *SMALL])
+    assert command.main(["--num", "2", "--fiducial", "1", "--out", str(path), *SMALL]) == 0
     return path
 
 
@@ -84,16 +87,16 @@ def test_an_unfinished_run_is_neither_mixed_nor_lost(tmp_path, capsys):
     arguments = ["--num", "2", "--fiducial", "1", "--out", str(out), *SMALL]
     refuse(arguments, "go on with --resume", capsys)
     refuse([*arguments, "--resume", "--seed", "9"], "seed was 0 and is 9", capsys)
-    command.main([*arguments, "--resume"])
+    assert command.main([*arguments, "--resume"]) == 0
     assert not folder.exists()
     assert "--resume" not in open_field(out).attrs["command"]
 
 
 def refuse(arguments, message, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        command.main(arguments)
-    assert exit_.value.code == 2
-    assert message in capsys.readouterr().err
+    assert command.main(arguments) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("sciffusion-simulate: error: ")
+    assert message in told
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,7 @@ def test_wrong_values_are_refused_in_words(wrong, message, tmp_path, capsys):
 
 def test_a_suffix_that_cannot_be_written_is_refused_before_any_simulation(tmp_path, capsys):
     refuse(["--out", str(tmp_path / "cdm.txt"), *SMALL], ".h5", capsys)
+    refuse(["--out", str(tmp_path / "cdm.npy"), *SMALL], ".npy knows no packing; write .h5", capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -124,8 +128,11 @@ def test_nothing_is_overwritten_unasked(made, capsys):
 
 
 def test_unknown_flags_are_errors(tmp_path, capsys):
-    refuse(["--out", str(tmp_path / "cdm.h5"), "--nuum", "3"], "nuum", capsys)
-    refuse(["--out", str(tmp_path / "cdm.h5"), "--field", "gas"], "cdm", capsys)
+    for wrong, word in (["--nuum", "3"], "nuum"), (["--field", "gas"], "cdm"):
+        with pytest.raises(SystemExit) as exit_:
+            command.main(["--out", str(tmp_path / "cdm.h5"), *wrong])
+        assert exit_.value.code == 2
+        assert word in capsys.readouterr().err
 
 
 def test_the_hypercube_has_one_simulation_in_every_row_and_column():
@@ -143,10 +150,84 @@ def test_a_single_value_fixes_a_parameter():
     assert {c.Omega_m for c in suite.cosmologies()} == {0.3}
 
 
+MANY = Suite(num=40, grid=16, numerics=ParticleMesh(particles=16, mesh=32, steps=3))
+
+
+def test_the_processes_end_with_the_iterator(tmp_path):
+    numbers = run(MANY, tmp_path / "parts", processes=2)
+    next(numbers)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    numbers.close()
+    assert not any(worker.is_alive() for worker in workers)
+    assert 1 <= len(list((tmp_path / "parts").glob("simulation_*.npy"))) < 40
+
+
+def test_a_killed_process_is_an_error_with_advice(tmp_path):
+    numbers = run(MANY, tmp_path / "parts")
+    next(numbers)
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    with pytest.raises(ChildProcessError, match=r"parts: go on with --resume, and with fewer --processes \(now 1\)"):
+        list(numbers)
+    assert sorted(run(MANY, tmp_path / "parts", resume=True)) == list(range(40))
+
+
+COMMAND = [sys.executable, "-c", "import sys; from sciffusion.cli.simulate import main; sys.exit(main())"]
+LONG = [*COMMAND, "--num", "6", "--particles", "32", "--mesh", "64", "--steps", "40", "--grid", "16", "--out", "cdm.h5"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    subprocess.run([*LONG, "--processes", "2"], cwd=folder, check=True, capture_output=True)
+    return folder / "cdm.h5"
+
+
+def alive(pids):
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True, check=True).stdout
+    states = dict(line.split()[:2] for line in listed.splitlines())
+    return [pid for pid in pids if not states.get(pid, "Z").startswith("Z")]
+
+
+def children(pid):
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [line.split()[0] for line in listed.splitlines() if line.split()[1] == str(pid)]
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_an_interruption_leaves_no_process_and_resuming_gives_the_same_file(uninterrupted, tmp_path, by):
+    started = subprocess.Popen([*LONG, "--processes", "2"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: list((tmp_path / "cdm.h5.parts").glob("simulation_*.npy")))
+    workers = children(started.pid)
+    assert len(workers) >= 2
+    started.send_signal(by)
+    told = started.communicate(timeout=30)[1]
+    wait_until(lambda: not alive(workers), seconds=10)
+    assert not (tmp_path / "cdm.h5").exists()
+    if by != signal.SIGKILL:
+        assert started.returncode == 130
+        advice = "Stopped. The finished simulations are kept; go on with: sciffusion-simulate --num 6"
+        assert advice in told
+        assert "Traceback" not in told
+    subprocess.run([*LONG, "--processes", "2", "--resume"], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "cdm.h5").read_bytes() == uninterrupted.read_bytes()
+    assert not (tmp_path / "cdm.h5.parts").exists()
+
+
 def test_help_is_quick_and_needs_no_torch():
     code = (
         "import sys\nfrom sciffusion.cli.simulate import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+        "try: main(['--help'])\nexcept SystemExit: pass\nassert not {'torch', 'xarray', 'h5py'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--Omega_m" in done.stdout
