@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["describe_field", "describe_model", "main"]
 
 
-def describe_field(field: xr.DataArray) -> Iterator[str]:
+def describe_field(ds: xr.Dataset) -> Iterator[str]:
     """Yield lines on dims, units, grid, conditions with their ranges, and provenance; reads no pixel."""
+    from data_loaders import main_variable
+
+    field = main_variable(ds)
     yield f"{field.attrs.get('long_name', field.name)} [{field.attrs.get('units', 'no units')}], {field.dtype}"
     yield "dims: " + ", ".join(f"{dim} {size}" for dim, size in field.sizes.items())
     yield from _grid(field.coords, [dim for dim in field.dims if dim in field.coords])
     for name, coord in field.coords.items():
         if coord.dims == ("sample",):
             yield f"  {name}(sample): {_range(coord.values)} {coord.attrs.get('units', '')}".rstrip()
-    for key, value in field.attrs.items():
-        if key not in ("long_name", "units"):
-            yield f"{key}: {value}"
+    for key, value in {**field.attrs, **ds.attrs}.items():
+        if key not in ("long_name", "units", "field"):
+            yield f"{key}: " + " ".join(str(value).split())
 
 
 def describe_model(model: Model) -> Iterator[str]:
@@ -47,9 +50,26 @@ def describe_model(model: Model) -> Iterator[str]:
     yield "transform: " + ", then ".join(
         _flat(part) for part in header["transform"].get("parts", [header["transform"]])
     )
+    yield from _scores(header["scores"])
     yield "groups: " + ", ".join(f"{len(groups)} {name}" for name, groups in header["split"].items())
     for key, value in header["provenance"].items():
         yield f"{key}: {value}"
+
+
+def _scores(scores: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of a run's comparison with its held-out samples; nothing if there was none."""
+    if not scores:
+        return
+    sizes = scores["sizes"]
+    yield (
+        f"scores: {sizes['generated_samples']} generated beside {sizes['real_samples']} held-out samples "
+        f"({sizes['real_groups']} groups); score and floor: {sizes['half']} beside {sizes['half']}"
+    )
+    yield f"  {'':<44}{'k [' + scores['grid']['k_units'] + ']':>14}{'all samples':>13}{'score':>9}{'floor':>9}"
+    for row in scores["statistics"]:
+        band = "" if row["k_max"] is None else f"{row['k_min']:.3g} - {row['k_max']:.3g}"
+        numbers = f"{row['all_samples']:13.4f}{row['score']:9.4f}{row['floor']['median']:9.4f}"
+        yield f"  {row['label']:<44}{band:>14}{numbers}"
 
 
 def _grid(coords: Any, dims: Sequence[Any]) -> Iterator[str]:
@@ -88,10 +108,10 @@ def _info(argv: Sequence[str]) -> None:
 
         lines = describe_model(load(arguments.path, "cpu"))
     else:
-        from data_loaders import main_variable, open_field
+        from data_loaders import open_field
 
         options = {"dataset": arguments.dataset} if arguments.dataset else {}
-        lines = describe_field(main_variable(open_field(path, **options)))
+        lines = describe_field(open_field(path, **options))
     print(f"{arguments.path}\n" + "\n".join(lines))
 
 
