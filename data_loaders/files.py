@@ -45,8 +45,8 @@ def replacing(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "note.txt"
     >>> with replacing(target) as temporary:
-    ...     _ = temporary.write_text("whole or not at all")
-    >>> target.read_text()
+    ...     _ = temporary.write_text("whole or not at all", encoding="utf-8")
+    >>> target.read_text(encoding="utf-8")
     'whole or not at all'
     """
     target = Path(path)

@@ -37,7 +37,7 @@ def native_bf16(device: torch.device | str = "cpu") -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if kind != "cpu" or not _CPUINFO.exists():
         return False
-    lines = _CPUINFO.read_text().splitlines()
+    lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     flags = next((line.split(":", 1)[1] for line in lines if line.startswith(("flags", "Features"))), "")
     return not _BF16_FLAGS.isdisjoint(flags.split())
 
