@@ -56,7 +56,10 @@ def response(real: xr.DataArray, drawn: xr.DataArray) -> tuple[Figure, list[list
     (k, a, a_error), (_, b, b_error) = slopes(real), slopes(drawn)
     below = k.values < 0.8 * np.pi / float(real["x"][1] - real["x"][0])
     for i, name in enumerate(PARAMETERS):
-        for values, error, label, color in ((a, a_error, "simulated", plot.REAL), (b, b_error, "drawn", plot.GENERATED)):
+        for values, error, label, color in (
+            (a, a_error, "simulated", plot.REAL),
+            (b, b_error, "drawn", plot.GENERATED),
+        ):
             axes[i].fill_between(k, values[i] - error[i], values[i] + error[i], color=color, alpha=0.25, lw=0)
             axes[i].plot(k, values[i], color=color, label=label)
         axes[i].set(xscale="log", xlabel=f"k [{k.attrs['units']}]", ylabel=f"d ln P / d {name}")
@@ -73,7 +76,13 @@ def score_rows(comparison: sciffusion.Comparison) -> list[list[str]]:
     for row in comparison.scores["statistics"]:
         band = "" if row["k_max"] is None else f"{row['k_min']:.2g} to {row['k_max']:.3g}"
         floor = row["floor"]
-        rows.append([row["label"], band, *(f"{v:.4f}" for v in (row["all_samples"], row["score"], floor["median"], floor["p95"]))])
+        rows.append(
+            [
+                row["label"],
+                band,
+                *(f"{v:.4f}" for v in (row["all_samples"], row["score"], floor["median"], floor["p95"])),
+            ]
+        )
     return rows
 
 
@@ -111,7 +120,13 @@ def main() -> None:
         if name == "hypercube":
             figure, rows = response(real, drawn)
             plot.save(figure, FIGURES / f"{options.name}_response.png", overwrite=True)
-            heads = ["parameter", "slope, simulated", "slope, drawn", "mean difference of the slopes", "error of a slope"]
+            heads = [
+                "parameter",
+                "slope, simulated",
+                "slope, drawn",
+                "mean difference of the slopes",
+                "error of a slope",
+            ]
             text += ["\n## Response of ln P(k), k < 0.8 of the Nyquist frequency\n", table(heads, rows)]
     seconds = time.monotonic() - began
     settings = {**model.header["config"]["sampling"], **sampling}

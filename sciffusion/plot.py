@@ -131,7 +131,8 @@ def _spectrum(spectra: xr.Dataset, name: str, ax: Axes) -> None:
     for which, color in (("real", REAL), ("generated", GENERATED)):
         mean, std = spectra[f"{name}_{which}"].values, spectra[f"{name}_{which}_std"].values
         ax.plot(k, mean, color=color, label=which)
-        ax.fill_between(k, np.maximum(mean - std, 1e-3 * mean), mean + std, color=color, alpha=0.18, lw=0)
+        factor = 1 + std / mean  # up and down alike: on a logarithmic axis mean - std may have no place
+        ax.fill_between(k, mean / factor, mean * factor, color=color, alpha=0.18, lw=0)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_title(f"{spectra.attrs[f'{name}_of']}; bands: scatter of samples", fontsize="medium")
