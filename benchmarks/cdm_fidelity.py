@@ -1,4 +1,4 @@
-"""How good are the maps that the model draws? Beside simulations that it never saw, at the same cosmologies, one to one.
+"""How good are the maps that the model draws? Beside simulations it never saw, at the same cosmologies, one to one.
 
     sciffusion-simulate --field cdm --num 60 --fiducial 60 --seed 1000 --grid 64 --out cdm_benchmark.h5
     python benchmarks/cdm_fidelity.py --data cdm_benchmark.h5 --model cdm
@@ -130,7 +130,8 @@ def main() -> None:
             text += ["\n## Response of ln P(k), k < 0.8 of the Nyquist frequency\n", table(heads, rows)]
     seconds = time.monotonic() - began
     settings = {**model.header["config"]["sampling"], **sampling}
-    text.insert(2, f"\n{total} maps in {seconds:.0f} s (drawing and comparing); {settings['sampler']}, {settings['steps']} steps, "
+    text.insert(2, f"\n{total} maps in {seconds:.0f} s (drawing and comparing); {settings['sampler']}, "
+                   f"{settings['steps']} steps, "
                    f"{settings['spacing']}; model trained on {model.header['provenance']['samples_seen']} samples, "
                    f"EMA {model.header['ema']}\n")  # fmt: skip
     write(f"{options.name}.md", "\n".join(text))

@@ -35,12 +35,12 @@ def card(checkpoint: Checkpoint, name: str) -> str:
     sizes = scores["sizes"]
     lines = [
         f"# Model `{name}`: {header['field']['long_name']}\n",
-        f"Made by `sciffusion-train` with the settings in the file, and `benchmarks/package_model.py`; weights stored in "
-        f"float16. Trained on {provenance['training_maps']} maps ({provenance['samples_seen']} samples seen), "
+        "Made by `sciffusion-train` with the settings in the file, and `benchmarks/package_model.py`; weights stored "
+        f"in float16. Trained on {provenance['training_maps']} maps ({provenance['samples_seen']} samples seen), "
         f"{provenance['data']}. Conditions: {', '.join(header['conditions'])}. Validity: the ranges that "
         "`sciffusion-info` shows; total matter of a particle-mesh simulation, no baryonic physics.\n",
-        f"Scores on {sizes['real_samples']} maps of {sizes['real_groups']} simulations held out from training, as stored in "
-        "the file; the floor is the same statistic between two halves of them.\n",
+        f"Scores on {sizes['real_samples']} maps of {sizes['real_groups']} simulations held out from training, as "
+        "stored in the file; the floor is the same statistic between two halves of them.\n",
         table(["statistic", "k", "all maps", "N/2 beside N/2", "floor (median)", "floor (95 %)"], rows),
         f"Packaged on: {circumstances()}\n",
     ]

@@ -55,6 +55,10 @@ def replacing(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
     try:
         yield temporary
+        # Some writers make files that their owner alone can read; ours are as readable as any new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
         # Windows flushes only what is open for writing.
         with open(temporary, "r+b") as written:
             os.fsync(written.fileno())

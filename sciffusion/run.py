@@ -207,7 +207,7 @@ class Run:
             (self.folder / name).unlink(missing_ok=True)
         with replacing(self.folder / CONFIG, overwrite=True) as temporary:
             Path(temporary).write_text(yaml.safe_dump(self._settings(), sort_keys=False), encoding="utf-8")
-        (self.folder / PROGRESS).write_text("")
+        (self.folder / PROGRESS).write_text("", encoding="utf-8")
         self._save_state(prepared)
 
     def _settings(self) -> dict[str, Any]:
@@ -218,10 +218,10 @@ class Run:
         """Drop what was logged after the state was saved: it will be logged again."""
         kept = [line for line in self._log() if line["samples"] <= samples]
         with replacing(self.folder / PROGRESS, overwrite=True) as temporary:
-            Path(temporary).write_text("".join(json.dumps(line) + "\n" for line in kept))
+            Path(temporary).write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def _log(self) -> list[dict[str, Any]]:
-        lines = (self.folder / PROGRESS).read_text().splitlines()
+        lines = (self.folder / PROGRESS).read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.endswith("}")]  # a killed writer leaves half a line
 
     def _save_state(self, prepared: Prepared) -> None:
@@ -236,7 +236,7 @@ class Run:
         saved, losses, pace, self._polled = time.monotonic(), [], [], True
         bar = tqdm(total=trainer.total, initial=trainer.samples, desc="training", unit="map",
                    disable=None if self.progress else True)  # fmt: skip
-        with bar, open(self.folder / PROGRESS, "a", buffering=1) as log:
+        with bar, open(self.folder / PROGRESS, "a", buffering=1, encoding="utf-8") as log:
             for progress in trainer:
                 log.write(json.dumps(_line(progress)) + "\n")
                 losses = [*losses[-99:], progress.loss]
@@ -323,7 +323,7 @@ class Run:
     def _choose_average(self, prepared: Prepared) -> int:
         """Index of the average with the lowest held-out loss."""
         results = [self._evaluate(prepared, which) for which in range(len(prepared.trainer.averages))]
-        with open(self.folder / PROGRESS, "a") as log:
+        with open(self.folder / PROGRESS, "a", encoding="utf-8") as log:
             log.writelines(json.dumps(line) + "\n" for line in results)
         return int(np.argmin([np.mean(list(line["heldout"].values())) for line in results]))
 

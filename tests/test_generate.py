@@ -132,8 +132,8 @@ def test_guidance_asks_the_network_twice(model):
 
 def test_trajectory_ends_in_what_generate_gives(model):
     states = list(model.trajectory(2, seed=3))
-    assert [t for t, *_ in states][0] == 1.0
-    assert [t for t, *_ in states][-1] == 0.0
+    assert states[0][0] == 1.0
+    assert states[-1][0] == 0.0
     end = model.transform.inverse(states[-1][1])
     np.testing.assert_allclose(np.log10(end), np.log10(model.generate(2, seed=3, progress=False)), atol=1e-4)
 

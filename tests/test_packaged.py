@@ -40,7 +40,7 @@ def test_it_says_how_it_was_made():
 
 
 def test_no_such_set():
-    with pytest.raises(FileNotFoundError, match="no packaged set 'dust9'; there is .*cdm"):
+    with pytest.raises(FileNotFoundError, match=r"no packaged set 'dust9'; there is .*cdm"):
         sciffusion.packaged_data("dust9")
 
 

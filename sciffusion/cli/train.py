@@ -47,7 +47,7 @@ def _first_look(argv: Sequence[str]) -> dict[str, Any]:
     look.add_argument("--resume", action="store_true", default=None)
     found = vars(look.parse_known_args(argv)[0])
     path = found.pop("config")
-    stored = yaml.safe_load(Path(path).read_text()) if path and Path(path).is_file() else {}
+    stored = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path and Path(path).is_file() else {}
     stored = stored if isinstance(stored, dict) else {}
     return {key: value if value is not None else stored.get(key) for key, value in found.items()}
 

@@ -70,3 +70,12 @@ def test_content_hash_is_sha256_across_blocks(tmp_path):
     content = bytes(range(256)) * 8200
     (tmp_path / "a").write_bytes(content)
     assert content_hash(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_a_file_is_as_readable_as_any_new_one(tmp_path):
+    """Some writers (safetensors) give their owner alone the right to read."""
+    with replacing(tmp_path / "a") as temporary:
+        temporary.touch(mode=0o600)
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
