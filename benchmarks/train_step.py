@@ -3,8 +3,8 @@
 A step is the forward pass, the mean squared error of the network's output, the backward pass and AdamW, on random
 input. Ours runs as the trainer runs it (bfloat16 where the processor has it, tuned allocator, fused AdamW). The others
 run twice: as they come, and with the same three settings, which separates what the layers gain from what the settings
-gain. Every network lives in a process of its own, and the rounds go through all of them in turn, so that a drift of the
-machine touches all alike: compare figures of one run only.
+gain. Every network lives in a process of its own, one after the other: compare figures of one run only, on a machine
+that does nothing else.
 
     python benchmarks/train_step.py                       # everything; on a quiet machine only
     python benchmarks/train_step.py --rounds 2 --case 1D
@@ -56,7 +56,7 @@ class Case:
         return f"{len(self.grid)}D: {self.batch} x 1 x {' x '.join(map(str, self.grid))}"
 
 
-CASES = [Case(16, (4096,)), Case(8, (64, 64)), Case(8, (128, 128))]
+CASES = [Case(8, (64, 64)), Case(16, (4096,)), Case(8, (128, 128))]
 
 
 def stub_torchvision() -> None:
@@ -164,29 +164,29 @@ class Row:
 
 
 def measure(case: Case, rounds: int) -> list[Row]:
-    """Time every network that is installed, all of them in every round."""
+    """Time every network that is installed, one after the other."""
     missing = [name for name in PEERS if importlib.util.find_spec(name.replace("-", "_")) is None]
     for name in missing:
         print(f"{name} is not installed and left out: pip install 'sciffusion[benchmarks]'", file=sys.stderr)
     entries = [(name, tuned) for name in PEERS if name not in missing for tuned in (False, True)]
     entries += [(name, True) for name in OURS]
     context = multiprocessing.get_context("spawn")
-    workers, rows = [], []
+    rows = []
     for name, tuned in entries:
+        # One network at a time: together they would not fit into the memory of a small machine.
         here, there = context.Pipe()
         process = context.Process(target=serve, args=(there, name, case, tuned), daemon=True)
         process.start()
         there.close()
-        workers.append((process, here))
         label = f"sciffusion, {name}" if name in OURS else name
-        rows.append(Row(label, "tuned" if tuned else "as it comes", *here.recv(), []))
-    for _ in range(rounds):
-        for (_, pipe), row in zip(workers, rows):
-            pipe.send(True)
-            row.seconds.append(pipe.recv())
-    for process, pipe in workers:
-        pipe.send(False)
+        row = Row(label, "tuned" if tuned else "as it comes", *here.recv(), [])
+        for _ in range(rounds):
+            here.send(True)
+            row.seconds.append(here.recv())
+        here.send(False)
         process.join()
+        rows.append(row)
+        print(f"{case.name}: {row.package}, {row.settings}: {statistics.median(row.seconds):.3f} s", file=sys.stderr)
     return rows
 
 
@@ -216,7 +216,7 @@ def heading(rounds: int) -> str:
 Forward, mean squared error, backward, AdamW; float32 as it comes, or tuned: {
         "bfloat16" if native_bf16() else "float32 (no native bfloat16 here)"
     }, allocator kept, fused AdamW.
-Median of {rounds} rounds through all networks. Written by `benchmarks/train_step.py`.
+Median of {rounds} steps after two to warm up. Written by `benchmarks/train_step.py`.
 
 - date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC
 - machine: {processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {platform.system()}
@@ -247,8 +247,8 @@ def main() -> None:
     for case in cases:
         parts.append(table(case, measure(case, arguments.rounds)))
         print(parts[-1], flush=True)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text("\n".join(parts))
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text("\n".join(parts), encoding="utf-8")
     print(f"wrote {arguments.out}")
 
 
