@@ -38,6 +38,15 @@ def test_the_resolved_file_gives_the_same_run(tmp_path):
     assert parse(["--config", str(path)]) == first
 
 
+def test_print_config_gives_a_file_that_is_read_back(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(["--seed", "7", "--print_config"])
+    assert end.value.code == 0
+    path = tmp_path / "c.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert parse(["--config", str(path)]) == parse(["--seed", "7"])
+
+
 def test_the_preset_ddpm_is_ho_et_al():
     config = parse(["--preset", "ddpm"])
     schedule = build_schedule(config.diffusion)
@@ -115,7 +124,8 @@ def test_help_and_import_load_no_torch():
         assert "usage: sciffusion-" in run.stdout
 
 
-def test_a_field_of_ones_own(tmp_path):
+def test_a_field_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("sciffusion.field._registered", {})
     preset = tmp_path / "p.yaml"
     preset.write_text("seed: 5\n")
     mine = Field("mine", "my field", lambda paths: None, ("asinh",), (), (), preset)
