@@ -206,7 +206,8 @@ class SamplingConfig:
     guidance
         Weight of classifier-free guidance; 1 is none.
     num
-        Samples drawn at the end of a training run; by default as many as there are test samples, at most 256.
+        Samples drawn at the end of a training run; by default one for each test sample, at most 256 and
+        as many as fit into 30 % of the minutes.
     batch_size
         Samples drawn at once.
     precision

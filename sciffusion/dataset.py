@@ -218,7 +218,7 @@ class FieldDataset:
         place = np.array([self._order(n // len(self))[n % len(self)] for n in position.tolist()])
         batch = self.fixed(place)
         return batch._replace(
-            x=torch.stack([self._augment(*pair) for pair in zip(batch.x, position)]), position=position
+            x=torch.stack([self._augment(*pair) for pair in zip(batch.x, position.tolist())]), position=position
         )
 
     def _permutation(self, epoch: int) -> np.ndarray:

@@ -6,6 +6,8 @@ it needs no warm-up, does not depend on the length of the run, and its width is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,19 +33,20 @@ class PowerAverage:
 
     Parameters
     ----------
-    tensors : dict of str to Tensor
+    tensors : mapping of str to Tensor
         What is averaged; the average starts as a copy.
     width : float
         Standard deviation of the averaging window relative to the length of the run.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], width: float) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], width: float) -> None:
         self.width, self.gamma = width, exponent(width)
         self.tensors = {name: value.detach().clone().float() for name, value in tensors.items()}
 
     @torch.no_grad()
-    def update(self, tensors: dict[str, Tensor], before: int, now: int) -> None:
+    def update(self, tensors: Mapping[str, Tensor], before: int, now: int) -> None:
         """Move from `before` samples seen to `now`: the first update copies, later ones mix in (eq. 2)."""
         keep = (before / now) ** (self.gamma + 1)
         averages = list(self.tensors.values())
-        torch._foreach_lerp_(averages, [tensors[name].float() for name in self.tensors], 1 - keep)
+        others = [tensors[name].float() for name in self.tensors]
+        torch._foreach_lerp_(averages, others, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]

@@ -120,7 +120,7 @@ class Model:
     def __post_init__(self) -> None:
         config, field = self.header["config"], self.header["field"]
         boundary = tuple(self.checkpoint.coords[dim].attrs["boundary"] for dim in self._grid)
-        network = UNetConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config["network"].items()})
+        network = UNetConfig(**config["network"])
         denoiser = build_denoiser(
             DiffusionConfig(**config["diffusion"]),
             network,
@@ -259,8 +259,11 @@ class Model:
     def _settings(self, sampling: SamplingConfig | Mapping[str, Any] | None) -> SamplingConfig:
         if isinstance(sampling, SamplingConfig):
             return sampling
-        own = asdict(self.sampling) | ({} if (sampling or {}).get("sampler", "ddim") == "ddim" else {"eta": 0.0})
-        return SamplingConfig(**(own | dict(sampling or {})))
+        asked = dict(sampling or {})
+        own: dict[str, Any] = asdict(self.sampling)
+        if asked.get("sampler", "ddim") != "ddim":
+            own["eta"] = 0.0  # the checkpoint's eta is of its own sampler
+        return SamplingConfig(**(own | asked))
 
     def _shape(self) -> tuple[int, ...]:
         return (self.header["field"]["channels"], *(self.checkpoint.coords[dim].size for dim in self._grid))

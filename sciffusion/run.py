@@ -54,6 +54,7 @@ OUTPUTS = (CONFIG, PROGRESS, CHECKPOINT, SAMPLES, "loss.png", *FILES)
 FREE_ON_RESUME = ("out", "resume", "overwrite", "dry_run", "device")
 
 _FIGURE_SECONDS = 20.0  # comparison, figures and files at the end
+_DRAWING, _LEAST_DRAWN = 0.3, 16  # part of the budget that drawing may take by default, and the fewest samples
 _LEAST_TEST = 4  # two halves of two samples make the smallest floor
 _PACE_STEPS = (3, 23)  # steps whose median time fixes the number of samples: the first ones warm caches up
 
@@ -89,6 +90,7 @@ class Run:
         self.config, self.progress = config, progress
         self.folder = Path(config.out or f"runs/{config.field}")
         self.began = time.monotonic()
+        self._most = 256  # samples drawn at the end, by default; fewer where the budget is short
         self._caught = self._polled = False  # a signal came; the training loop looks for one after every step
 
     def execute(self) -> Comparison | None:
@@ -298,19 +300,22 @@ class Run:
 
     def _reserve(self, prepared: Prepared) -> float:
         """Seconds that held-out losses, sampling and figures will take."""
-        config, began = self.config, time.monotonic()
+        config = self.config
         with autocast(prepared.trainer.device, config.training.precision):
+            prepared.objective.heldout(prepared.validation, 1)  # the first call is a slow one
+            began = time.monotonic()
             prepared.objective.heldout(prepared.validation, 16)
-        per_map = (time.monotonic() - began) / (8 * min(16, len(prepared.validation)))  # eight noise bands
+        per_map = 1.1 * (time.monotonic() - began) / (8 * min(16, len(prepared.validation)))  # eight noise bands
         evaluations = config.training.evaluations + len(config.training.ema)
         heldout = evaluations * 8 * min(config.training.heldout, len(prepared.validation))
-        drawn = build_sampler(config.sampling).calls() * self._num(prepared)
-        return 1.1 * per_map * (heldout + drawn) + min(_FIGURE_SECONDS, 12 * config.minutes)
+        calls = build_sampler(config.sampling).calls()
+        self._most = max(_LEAST_DRAWN, min(self._most, int(_DRAWING * 60 * config.minutes / (calls * per_map))))
+        return per_map * (heldout + calls * self._num(prepared)) + min(_FIGURE_SECONDS, 12 * config.minutes)
 
     def _num(self, prepared: Prepared) -> int:
         if self.config.sampling.num is not None:
             return self.config.sampling.num
-        return min(256, len(prepared.split["test"]))
+        return min(self._most, len(prepared.split["test"]))
 
     def _evaluate(self, prepared: Prepared, which: int) -> dict[str, Any]:
         """Held-out loss per noise band with the weights of average number `which`."""

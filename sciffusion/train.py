@@ -236,7 +236,7 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and numbers from which `load_state` goes on bit for bit."""
-        tensors = {f"module/{name}": value for name, value in self.parameters.items()}
+        tensors: dict[str, Tensor] = {f"module/{name}": value for name, value in self.parameters.items()}
         for name, value in self.parameters.items():
             for key, moment in self.optimizer.state.get(value, {}).items():
                 tensors[f"optimizer/{key}/{name}"] = moment
