@@ -288,9 +288,9 @@ class Run:
             return
         step = median(pace[_PACE_STEPS[0] :] or pace)
         reserve = self._reserve(prepared)
-        if reserve > 0.6 * 60 * config.minutes:
+        if reserve > 0.9 * 60 * config.minutes:
             raise ValueError(
-                f"drawing {self._num(prepared)} samples and the figures would take about {reserve / 60:.1f} of the "
+                f"held-out losses, drawing {self._num(prepared)} samples and the figures would take about {reserve / 60:.1f} of the "
                 f"{config.minutes:g} minutes: give more minutes, or lower sampling.num or sampling.steps"
             )
         left = 60 * config.minutes - (time.monotonic() - self.began) - reserve
