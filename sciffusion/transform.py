@@ -114,12 +114,16 @@ class Log10(Transform):
         return 10.0**field.values
 
 
+_TAIL = 1e-4  # of the scale: below it a Box-Cox transform goes on as a logarithm
+
+
 @dataclass(frozen=True)
 class BoxCox(Transform):
     """``y = ((x / scale)^exponent - 1) / exponent``: between the logarithm (exponent 0) and the linear field (1).
 
     For positive fields whose rare high peaks matter, as they do for the power spectrum of a density: a network learns
-    them better than in the logarithm, where a small error of a peak is a large one of its density.
+    them better than in the logarithm, where a small error of a peak is a large one of its density. Four decades below
+    the scale it goes on as a logarithm, with the same value and slope, so that every ``y`` has a positive inverse.
 
     Parameters
     ----------
@@ -154,12 +158,15 @@ class BoxCox(Transform):
         return replace(self, scale=float(np.exp(np.average(mean, weights=size))))
 
     def _forward(self, field: xr.DataArray) -> np.ndarray:
-        return ((self._positive(field) / self._fitted()) ** self.exponent - 1) / self.exponent
+        x, slope = self._positive(field) / self._fitted(), _TAIL**self.exponent
+        tail = (slope - 1) / self.exponent + slope * np.log(np.minimum(x, _TAIL) / _TAIL)
+        return np.where(x < _TAIL, tail, (x**self.exponent - 1) / self.exponent)
 
     def _backward(self, field: xr.DataArray) -> np.ndarray:
-        base = 1 + self.exponent * field.values
-        _refuse(field, base <= 0, "below what any positive field gives", "train longer, or use log10")
-        return self._fitted() * base ** (1 / self.exponent)
+        slope = _TAIL**self.exponent
+        below = np.minimum(field.values - (slope - 1) / self.exponent, 0.0)  # depth in the tail
+        power = np.maximum(1 + self.exponent * field.values, slope) ** (1 / self.exponent)
+        return self._fitted() * np.where(below < 0, _TAIL * np.exp(below / slope), power)
 
     def _positive(self, field: xr.DataArray) -> np.ndarray:
         _refuse(field, field.values <= 0, "not positive", "boxcox cannot take them: use the transform 'asinh' instead")

@@ -100,9 +100,16 @@ def test_boxcox_known_answers():
     assert BoxCox(0.3).fit(values).scale == pytest.approx(1.0)
 
 
-def test_boxcox_refuses_what_no_field_gives():
-    with pytest.raises(ValueError, match="1 of 2 values are below what any positive field gives"):
-        BoxCox(0.5, 1.0).inverse(field([[0.0, -2.5]], "x"))
+def test_boxcox_is_smooth_and_invertible_on_the_whole_line():
+    y = field(np.linspace(-60.0, 60.0, 4801).reshape(1, -1), "x")
+    x = BoxCox(0.2, 3.0).inverse(y)
+    assert (x > 0).all()
+    np.testing.assert_allclose(BoxCox(0.2, 3.0)(x), y, rtol=1e-9, atol=1e-9)
+    slope = np.diff(np.log(x.values[0]))
+    assert np.abs(np.diff(slope)).max() < 0.02  # no jump where the tail begins
+
+
+def test_boxcox_refuses_what_makes_no_sense():
     with pytest.raises(ValueError, match="exponent above 0"):
         BoxCox(0.0)
     with pytest.raises(ValueError, match="not positive"):
