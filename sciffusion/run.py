@@ -290,7 +290,7 @@ class Run:
         reserve = self._reserve(prepared)
         if reserve > 0.9 * 60 * config.minutes:
             raise ValueError(
-                f"held-out losses, {self._num(prepared)} samples and the figures would take about {reserve / 60:.1f} of "
+                f"held-out losses, {self._num(prepared)} samples and figures would take about {reserve / 60:.1f} of "
                 f"the {config.minutes:g} minutes: give more minutes, or lower sampling.num or sampling.steps"
             )
         left = 60 * config.minutes - (time.monotonic() - self.began) - reserve
