@@ -63,6 +63,8 @@ def response(real: xr.DataArray, drawn: xr.DataArray) -> tuple[Figure, list[list
             axes[i].fill_between(k, values[i] - error[i], values[i] + error[i], color=color, alpha=0.25, lw=0)
             axes[i].plot(k, values[i], color=color, label=label)
         axes[i].set(xscale="log", xlabel=f"k [{k.attrs['units']}]", ylabel=f"d ln P / d {name}")
+        axes[i].set_xticks([0.5, 1, 2, 5], ["0.5", "1", "2", "5"])
+        axes[i].set_xticks([], minor=True)
         axes[i].legend(frameon=False)
         difference = np.abs(b[i] - a[i])[below].mean()
         rows.append([name, f"{a[i][below].mean():.2f}", f"{b[i][below].mean():.2f}", f"{difference:.3f}",
