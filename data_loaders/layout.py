@@ -1,7 +1,9 @@
 """The labelled layout: what a dataset of fields has to say for itself, checked in one place.
 
 Dims ``(sample, [channel,] *grid)``; a coordinate of pixel centers with units and boundary for each grid dim;
-units on the main variable. The length of an axis is n times its spacing: derived, stored nowhere.
+units on the main variable. The length of an axis is n times its spacing: derived, stored nowhere. What belongs to
+the pixels of the field (`mask`: true where a pixel is bad; `ivar`: its inverse variance, 0 where nothing is known)
+are coordinates with the field's own dims, so that they go wherever the field goes.
 """
 
 import json
@@ -158,14 +160,19 @@ def as_dataset(field: xr.Dataset | xr.DataArray, where: object) -> xr.Dataset:
 
 
 def tidy(ds: xr.Dataset) -> xr.Dataset:
-    """Return a dataset with plain attributes, text as fixed-width strings, and coordinates in memory."""
+    """Return a dataset with plain attributes, text as fixed-width strings, and its labels in memory.
+
+    Labels are the coordinates of one dim; those of more (`mask`, `ivar`) are as large as the field and stay in the
+    file.
+    """
     for name, variable in ds.variables.items():
         variable.attrs = {key: plain(value) for key, value in variable.attrs.items()}
         if variable.dtype.kind in "OST":
             ds = ds.assign({name: (variable.dims, np.asarray(variable.values).astype(str), variable.attrs)})
     ds.attrs = {key: plain(value) for key, value in ds.attrs.items()}
     for coordinate in ds.coords.values():
-        coordinate.load()
+        if coordinate.ndim < 2:
+            coordinate.load()
     return ds
 
 

@@ -5,6 +5,7 @@ An index is a tuple with an integer, a slice or a vector of integers for each ax
 (outer indexing, as in xarray).
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -115,6 +116,28 @@ class HDF5Array:
             values = np.asarray(dataset[(first, *later)])
         head = () if _is_integer(first) else (slice(None) if inverse is None else inverse,)
         return np.asarray(outer(values, (*head, *kept)), dtype=self.dtype)
+
+
+class RowSource(ABC):
+    """A source that knows how to read whole samples: a subclass gives `shape`, `dtype` and `rows`."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @abstractmethod
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Values of the samples with these numbers ``(len(numbers), *shape[1:])``; each is asked once, in order."""
+
+    def read(self, index: Index) -> np.ndarray:
+        """Values at an outer index, in the native dtype."""
+        first, *rest = index
+        asked, inverse = np.unique(np.atleast_1d(np.arange(self.shape[0])[first]), return_inverse=True)
+        shape = (len(asked), *self.shape[1:])
+        values = self.rows(asked) if len(asked) else np.empty(shape, self.dtype)
+        if values.shape != shape:
+            raise ValueError(f"{type(self).__name__}: read an array of shape {values.shape}, expected {shape}")
+        values = np.asarray(outer(values[inverse], (slice(None), *rest)), dtype=self.dtype)
+        return values[0] if _is_integer(first) else values
 
 
 @dataclass(frozen=True)
