@@ -25,6 +25,7 @@ __all__ = [
     "TrainingConfig",
     "build_sampler",
     "build_schedule",
+    "with_options",
 ]
 
 FORMAT_VERSION = 1
@@ -264,6 +265,9 @@ class RunConfig:
         ``periodic``, ``reflect`` or ``zero``, one for all axes or one for each, for bare arrays.
     dims
         Names of the axes of a bare array where its shape leaves them open, such as ``sample z y x``.
+    options
+        Options of the reader of the files, each by its name (``--options.size 128``); a choice of samples is one:
+        ``--options.select.Omega_m '[0.2, 0.3]'``. On the command line each replaces that of the file of settings.
     conditions
         Coordinates along ``sample`` that the model is conditional on; by default the field's.
     transform
@@ -310,6 +314,7 @@ class RunConfig:
     units: str | None = None
     boundary: list[str] | None = None
     dims: str | None = None
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
     conditions: list[str] | None = None
     transform: list[str] | None = None
     symmetries: list[str] | None = None
@@ -336,16 +341,35 @@ class RunConfig:
             )
 
     def reading(self) -> dict[str, Any]:
-        """Return the options of the reader of the data, those that are given."""
+        """Return the options of the reader of the data, those that are given.
+
+        Raises
+        ------
+        ValueError
+            If one is given both as a setting and among `options`.
+        """
         names = ("reader", "params", "dataset", "box_size", "units", "boundary", "dims")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if len(given.get("boundary", ())) == 1:
             given["boundary"] = given["boundary"][0]
-        return given
+        return with_options(given, self.options)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings and lists, as YAML and JSON write them."""
         return _plain(asdict(self))
+
+
+def with_options(given: Mapping[str, Any], options: Mapping[str, Any], flag: str = "options") -> dict[str, Any]:
+    """Return `given` settings and `options` of a reader together; one that is in both raises `ValueError`.
+
+    Examples
+    --------
+    >>> with_options({"units": "K"}, {"size": 128})
+    {'units': 'K', 'size': 128}
+    """
+    if twice := sorted(set(given) & set(options)):
+        raise ValueError(f"--{twice[0]} and --{flag}.{twice[0]} are both given; leave one out")
+    return {**given, **options}
 
 
 def _plain(value: Any) -> Any:

@@ -38,6 +38,33 @@ def test_the_resolved_file_gives_the_same_run(tmp_path):
     assert parse(["--config", str(path)]) == first
 
 
+def test_options_of_the_reader(tmp_path):
+    words = ["--options.size", "128", "--options.select.Omega_m", "[0.2, 0.3]", "--options.select.suite=TNG"]
+    config = parse([*words, "--options.step", "1e-3", "--options.wavelength", "log:3.5:3.9:1e-4", "--units", "K"])
+    options = {
+        "select": {"Omega_m": [0.2, 0.3], "suite": "TNG"},
+        "size": 128,
+        "step": 1e-3,
+        "wavelength": "log:3.5:3.9:1e-4",
+    }
+    assert config.reading() == {"units": "K", **options}
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(config.to_dict()))
+    assert parse(["--config", str(path)]) == config
+    assert parse(["--config", str(path), "--options.size", "64"]).options == {**options, "size": 64}
+
+
+def test_an_option_given_both_ways_is_refused():
+    with pytest.raises(ValueError, match=r"--units and --options\.units are both given"):
+        parse(["--units", "K", "--options.units", "K"]).reading()
+    assert parse(["--options.units", "K"]).reading() == {"units": "K"}
+
+
+def test_part_of_an_option_without_its_value():
+    with pytest.raises(ValueError, match=r"--options\.select\.Omega_m: expected a value"):
+        parse(["--options.select.Omega_m"])
+
+
 def test_print_config_gives_a_file_that_is_read_back(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         parse(["--seed", "7", "--print_config"])

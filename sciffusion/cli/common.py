@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, fields
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from docstring_parser import parse
 from jsonargparse import ArgumentParser
 
-__all__ = ["add_settings", "run_command"]
+__all__ = ["add_settings", "gather_options", "run_command"]
 
 
 def add_settings(parser: ArgumentParser, settings: type, skip: Sequence[str] = ()) -> None:
@@ -31,6 +33,57 @@ def add_settings(parser: ArgumentParser, settings: type, skip: Sequence[str] = (
         shape = {"nargs": "*", "type": str} if words else {"action": "store_true"}
         parser.add_argument(f"--{field.name}", default=default, help=texts[field.name], **shape)  # type: ignore[arg-type]
     parser.add_class_arguments(settings, as_group=False, skip={*skip, *typed})
+
+
+def gather_options(argv: Sequence[str]) -> list[str]:
+    """Return a command line with the parts of an option of a reader in one word, as the parser takes them.
+
+    Examples
+    --------
+    >>> gather_options(["--options.select.Omega_m", "[0.2, 0.3]", "--seed", "1", "--options.select.suite=TNG"])
+    ['--seed', '1', '--options.select', '{"Omega_m": [0.2, 0.3], "suite": "TNG"}']
+    """
+    kept: list[str] = []
+    parts: dict[str, dict[str, Any]] = {}
+    words = _with_values(argv)
+    for word, value in words:
+        found = re.fullmatch(r"(--(?:\w+_)?options\.[^.]+)\.(.+)", word)
+        if found is None:
+            kept += [word] if value is None else [word, value]
+        elif value is None:
+            raise ValueError(f"{word}: expected a value after it")
+        else:
+            _place(parts.setdefault(found[1], {}), found[2].split("."), _value(value))
+    for flag, tree in parts.items():
+        kept += [flag, json.dumps(tree, ensure_ascii=False)]
+    return kept
+
+
+def _with_values(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield each word; one that spells a part of an option comes with its value."""
+    words = iter(argv)
+    for word in words:
+        if re.match(r"--(\w+_)?options\.[^.=]+\.", word):
+            name, equals, value = word.partition("=")
+            yield name, value if equals else next(words, None)
+        else:
+            yield word, None
+
+
+def _place(tree: dict[str, Any], names: Sequence[str], value: Any) -> None:
+    for name in names[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[names[-1]] = value
+
+
+def _value(text: str) -> Any:
+    """Return the number, list, mapping, boolean or text that a word spells."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        import yaml
+
+        return yaml.safe_load(text) if text[:1] in ("[", "{") else text
 
 
 def run_command(name: str, command: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> int:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
-from sciffusion.cli.common import run_command
+from sciffusion.cli.common import gather_options, run_command
+from sciffusion.config import with_options
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -100,18 +101,20 @@ def _info(argv: Sequence[str]) -> None:
     parser = ArgumentParser(prog="sciffusion-info", description="Say what is inside a file of fields or a checkpoint.")
     parser.add_argument("path", type=str, help="File of fields, checkpoint, folder of a run, or packaged model.")
     parser.add_argument("--dataset", type=str, default=None, help="Path of the array inside an HDF5 file of several.")
-    arguments = parser.parse_args(list(argv))
+    parser.add_argument("--options", type=dict[str, Any], default={}, help="Options of the reader: --options.size 128.")
+    arguments = parser.parse_args(gather_options(argv))
 
     path = Path(arguments.path)
-    if path.is_dir() or path.suffix == ".safetensors" or not path.exists():
+    run = any((path / name).exists() for name in ("config.yaml", "checkpoint.safetensors"))
+    if run or path.suffix == ".safetensors" or not path.exists():
         from sciffusion.generate import load
 
         lines = describe_model(load(arguments.path, "cpu"))
     else:
         from data_loaders import open_field
 
-        options = {"dataset": arguments.dataset} if arguments.dataset else {}
-        lines = describe_field(open_field(path, **options))
+        given = {"dataset": arguments.dataset} if arguments.dataset else {}
+        lines = describe_field(open_field(path, **with_options(given, arguments.options)))
     print(f"{arguments.path}\n" + "\n".join(lines))
 
 

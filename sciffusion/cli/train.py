@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
-from sciffusion.cli.common import add_settings, run_command
+from sciffusion.cli.common import add_settings, gather_options, run_command
 from sciffusion.config import PRESETS, RunConfig
 from sciffusion.field import get_field
 
@@ -58,6 +58,7 @@ def parse(argv: Sequence[str]) -> RunConfig:
     Defaults come from the field's preset, then from the named ``--preset``; with ``--resume`` they are those of the
     run in ``--out``.
     """
+    argv = gather_options(argv)
     look = _first_look(argv)
     field = get_field(look["field"] or RunConfig().field)
     defaults = [field.preset]
@@ -67,7 +68,7 @@ def parse(argv: Sequence[str]) -> RunConfig:
     if look["resume"] and (folder / "config.yaml").is_file():
         defaults = [folder / "config.yaml"]
     parser = _parser(defaults)
-    settings = parser.parse_args(list(argv))
+    settings = parser.parse_args(argv)
     settings.pop("config", None)
     return RunConfig(**parser.instantiate(settings).as_dict())
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from sciffusion.cli.common import run_command
+from sciffusion.cli.common import gather_options, run_command
+from sciffusion.config import with_options
 
 __all__ = ["ValidateConfig", "main"]
 
@@ -45,6 +46,10 @@ class ValidateConfig:
         Units of the values of bare arrays.
     boundary
         ``periodic``, ``reflect`` or ``zero``, of bare arrays.
+    options
+        Options of the reader of the first file, each by its name (``--options.size 128``).
+    generated_options
+        The same for the second file.
     overwrite
         Replace the files of an earlier comparison in the folder.
     """
@@ -61,6 +66,8 @@ class ValidateConfig:
     box_size: str | None = None
     units: str | None = None
     boundary: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    generated_options: dict[str, Any] = field(default_factory=dict)
     overwrite: bool = False
 
 
@@ -73,15 +80,15 @@ def _validate(argv: Sequence[str]) -> None:
     parser.add_argument("generated", type=str, help="File of fields to compare with them.")
     parser.add_argument("--overwrite", action="store_true", help="Replace the files of an earlier comparison.")
     parser.add_class_arguments(ValidateConfig, as_group=False, skip={"overwrite"})
-    settings = parser.parse_args(list(argv)).as_dict()
+    settings = parser.parse_args(gather_options(argv)).as_dict()
     paths = settings.pop("real"), settings.pop("generated")
     config = ValidateConfig(**settings)
 
     from sciffusion.validate import compare, refuse_existing
 
     refuse_existing(Path(config.out), config.overwrite)
-    real = _open(paths[0], config, config.dataset)
-    generated = _open(paths[1], config, config.generated_dataset or config.dataset)
+    real = _open(paths[0], config, "options")
+    generated = _open(paths[1], config, "generated_options")
     try:
         comparison = compare(
             real, generated, log=config.log, group=config.group, seed=config.seed, splits=config.splits
@@ -93,13 +100,15 @@ def _validate(argv: Sequence[str]) -> None:
     print(f"{config.out}: scores.json, power.ecsv, fields.png, power.png, pdf.png")
 
 
-def _open(path: str, config: ValidateConfig, dataset: str | None) -> Any:
-    """Open one file lazily, with its labels, and choose its samples."""
+def _open(path: str, config: ValidateConfig, options: str) -> Any:
+    """Open one file lazily, with its labels and the options of this name, and choose its samples."""
     from data_loaders import main_variable, open_field
 
-    labels = {"box_size": config.box_size, "units": config.units, "boundary": config.boundary}
-    options: dict[str, Any] = {"dataset": dataset} if dataset else {}
-    field = main_variable(open_field(path, reader=config.reader, **labels, **options))
+    given = {name: getattr(config, name) for name in ("reader", "dataset", "box_size", "units", "boundary")}
+    if options == "generated_options" and config.generated_dataset:
+        given["dataset"] = config.generated_dataset
+    given = {name: value for name, value in given.items() if value is not None}
+    field = main_variable(open_field(path, **with_options(given, getattr(config, options), options)))
     if config.num is None:
         return field
     if config.num < 2:
