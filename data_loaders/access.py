@@ -1,19 +1,26 @@
 """Open and write labelled fields, whatever the format: reader or writer, labels, checks, joining."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from tqdm.auto import tqdm
 
 from data_loaders.errors import DataError
 from data_loaders.files import refuse_existing
-from data_loaders.join import join
+from data_loaders.join import join, same_axis
 from data_loaders.labels import Labels, complete
 from data_loaders.layout import as_dataset, check_layout
-from data_loaders.registry import find_reader, find_writer, writers
+from data_loaders.guard import guarded, naming
+from data_loaders.objects import group_objects
+from data_loaders.registry import Reader, find_reader, find_writer, writers
+from data_loaders.selection import select_samples
+
+# Keywords of `data_loaders.spectra.prepare`.
+SPECTRAL = ("wavelength", "frame", "medium", "normalize")
 
 
 def open_field(
@@ -22,6 +29,8 @@ def open_field(
     reader: str | None = None,
     dataset: str | None = None,
     samples: slice | Sequence[int] | None = None,
+    group: int | Sequence[int] | None = None,
+    select: Mapping[str, Any] | None = None,
     dims: str | Sequence[str] | None = None,
     box_size: Any = None,
     units: str | None = None,
@@ -34,15 +43,21 @@ def open_field(
     ----------
     path_or_paths : path-like or sequence of path-like
         Several files of one kind are joined along `sample`; the numbers of their groups are made disjoint, unless
-        they stand for the same simulations.
+        they stand for the same simulations. Files of different fields of the same samples become channels.
     reader : str, optional
         Name of the reader, instead of the one that knows the content; `readers` lists them.
     dataset : str, optional
-        Which array of a file that holds several (HDF5, NetCDF, FITS).
+        Which array of a file that holds several (HDF5, NetCDF, Zarr, FITS, npz).
     samples : slice or sequence of int, optional
-        Which samples, of all files together.
+        Which samples, of all files together and of those that `group` and `select` leave.
+    group : int or sequence of int, optional
+        Samples of these simulations or objects alone: numbers in the coordinate `group` of all files together.
+    select : mapping, optional
+        Samples by what is known of each: ``{"Omega_m": (0.2, 0.3), "suite": ["TNG", "SIMBA"]}``; bounds are
+        included, None is an open end.
     dims : str or sequence of str, optional
-        Names of the axes of a bare array, such as ``"sample z y x"``: needed for four axes.
+        Names of the axes of a bare array, such as ``"sample z y x"``: needed for four axes. Without ``sample`` the
+        array is one sample.
     box_size : float, str or a sequence of these, optional
         Length of the grid axes of a bare array [Mpc/h], or with a unit, such as ``"1000 Angstrom"``.
     units : str, optional
@@ -50,7 +65,8 @@ def open_field(
     boundary : str or sequence of str, optional
         ``periodic``, ``reflect`` or ``zero``, for all grid axes of a bare array or for each.
     **options
-        Passed to the reader: ``params`` (file of the parameters, CAMELS).
+        Of the reader, such as ``params`` (CAMELS) or ``mask_bits`` (surveys); and for spectra those of
+        `data_loaders.spectra.prepare`: ``wavelength``, ``frame``, ``medium``, ``normalize``.
 
     Returns
     -------
@@ -71,18 +87,16 @@ def open_field(
     >>> dict(ds.sizes), float(ds.x[0])
     ({'sample': 3, 'y': 8, 'x': 8}, 1.5625)
     """
-    options["dataset"] = dataset
+    given = {key: value for key, value in {"dataset": dataset, **options}.items() if value is not None}
     labels = Labels(dims, box_size, units, boundary)
     paths = _paths(path_or_paths)
-    opened = [_read(path, reader, options) for path in paths]
-    labelled = [complete(ds, labels, path) for ds, path in zip(opened, paths)]
-    for ds, path in zip(labelled, paths):
-        check_layout(ds, path)
-    ds = join(labelled, paths)
-    if samples is not None:
-        ds = ds.isel(sample=samples if isinstance(samples, slice) else list(samples))
-        if not ds.sizes["sample"]:
-            raise DataError(paths[0], f"samples={samples} selects none")
+    opened: list[xr.Dataset] = []
+    labelled: list[xr.Dataset] = []
+    for path in tqdm(paths, "open", delay=2, disable=len(paths) < 100, leave=False):
+        with naming(path):
+            labelled.append(_prepared(path, reader, given, labels, opened))
+    ds = group_objects(join(_aligned(labelled, paths), paths))
+    ds = select_samples(ds, paths[0] if len(paths) == 1 else f"{paths[0]}, ...", group, select, samples)
     ds.set_close(partial(_close, opened))
     return ds
 
@@ -92,18 +106,52 @@ def _close(opened: Sequence[xr.Dataset]) -> None:
         ds.close()
 
 
-def _read(path: Path, name: str | None, options: dict[str, Any]) -> xr.Dataset:
+def _prepared(
+    path: Path, name: str | None, options: Mapping[str, Any], labels: Labels, opened: list[xr.Dataset]
+) -> xr.Dataset:
+    """One file as labelled fields; what has to be closed is added to `opened`."""
     if not path.exists():
         raise DataError(path, "no such file")
     chosen = find_reader(path, name)
-    given = {key: value for key, value in options.items() if value is not None}
-    unknown = [key for key in given if key not in chosen.options]
+    spectral = {key: value for key, value in options.items() if key in SPECTRAL and key not in chosen.options}
+    mine = {key: value for key, value in options.items() if key not in spectral}
+    _refuse_unknown(path, chosen, mine)
+    ds = chosen.read(path, **mine)
+    opened.append(ds)
+    ds = guarded(ds, path)
+    ds.encoding["source"] = str(path)
+    ds = complete(ds, labels, path)
+    if spectral:
+        ds = _spectra_prepared(ds, path, spectral)
+    check_layout(ds, path)
+    return ds
+
+
+def _refuse_unknown(path: Path, chosen: Reader, options: Mapping[str, Any]) -> None:
+    unknown = [key for key in options if key not in chosen.options]
     if unknown:
         takes = ", ".join(chosen.options) or "none"
-        raise DataError(path, f"reader {chosen.name!r} takes no option {', '.join(unknown)}; it takes: {takes}")
-    ds = chosen.read(path, **given)
-    ds.encoding["source"] = str(path)
-    return ds
+        told = f"reader {chosen.name!r} takes no option {', '.join(unknown)}; it takes: {takes}"
+        raise DataError(path, f"{told}; spectra also take: {', '.join(SPECTRAL)}")
+
+
+def _spectra_prepared(ds: xr.Dataset, path: Path, options: Mapping[str, Any]) -> xr.Dataset:
+    if "wavelength" not in ds.dims:
+        told = f"{', '.join(options)} prepare spectra, and this field has dims {tuple(map(str, ds.sizes))}"
+        raise DataError(path, f"{told}; leave them out, or name its axes with dims='sample wavelength'")
+    from data_loaders.spectra import prepare
+
+    return prepare(ds, **options)
+
+
+def _aligned(datasets: list[xr.Dataset], paths: list[Path]) -> list[xr.Dataset]:
+    """Spectra on one axis, if they are not already."""
+    axes = [ds["wavelength"] for ds in datasets if "wavelength" in ds.dims]
+    if len(axes) < len(datasets) or all(same_axis(axis, axes[0]) for axis in axes[1:]):
+        return datasets
+    from data_loaders.spectra import align
+
+    return list(align(datasets, paths))
 
 
 def _paths(path_or_paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:

@@ -66,13 +66,13 @@ def _check_same(first: xr.Dataset, ds: xr.Dataset, path: Path, first_path: Path)
         if found != expected:
             raise DataError(path, f"{what} {found} differs from {expected} of {first_path}; join files of one kind")
     for dim in ("channel", *grid_dims(here)):
-        if dim in ds.coords and not _same_axis(ds[dim], first[dim]):
+        if dim in ds.coords and not same_axis(ds[dim], first[dim]):
             raise DataError(path, f"coordinate {dim!r} differs from that of {first_path}; join files of one grid")
 
 
-def _same_axis(a: xr.DataArray, b: xr.DataArray) -> bool:
+def same_axis(a: xr.DataArray, b: xr.DataArray) -> bool:
     """Compare to a thousandth of a pixel: centers computed in another order differ in the last digits."""
-    if a.attrs != b.attrs or a.dtype.kind not in "fiu" or b.dtype.kind not in "fiu":
+    if a.attrs != b.attrs or a.shape != b.shape or a.dtype.kind not in "fiu" or b.dtype.kind not in "fiu":
         return a.identical(b)
     spacing = np.ptp(b.values.astype(np.float64)) / max(b.size - 1, 1)
     return np.allclose(a.values, b.values, rtol=0, atol=1e-3 * spacing)
