@@ -41,6 +41,8 @@ class Field:
         Coordinates along ``sample`` that a model is conditional on by default.
     preset : pathlib.Path
         YAML file of the settings that suit it.
+    diagnostics : tuple of str
+        Names of what is measured of it after training besides the usual (`sciffusion.validate.compare`).
     """
 
     name: str
@@ -50,6 +52,7 @@ class Field:
     symmetries: tuple[str, ...]
     conditions: tuple[str, ...]
     preset: Path
+    diagnostics: tuple[str, ...] = ()
 
 
 def register(field: Field) -> Field:

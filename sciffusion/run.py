@@ -33,9 +33,10 @@ from data_loaders.files import replacing
 from sciffusion import __version__, plot
 from sciffusion.checkpoint import Checkpoint, load_state, save_state
 from sciffusion.config import RunConfig, build_sampler
-from sciffusion.dataset import Conditions, FieldDataset, groups_of, split_by_group
+from sciffusion.dataset import Conditions, FieldDataset, groups_of, has_bad_pixels, split_by_group
 from sciffusion.field import get_field
 from sciffusion.generate import CHECKPOINT, Model, build_denoiser, pick_device
+from sciffusion.nn.embed import MASK
 from sciffusion.nn.runtime import autocast, tune_allocator
 from sciffusion.statistics.grid import grid_dims
 from sciffusion.symmetry import symmetries
@@ -156,7 +157,9 @@ class Run:
         torch.manual_seed(config.seed)
         device = pick_device(config.device)
         channels = field.sizes.get("channel", 1)
-        denoiser = build_denoiser(config.diffusion, config.network, boundary, channels, conditions.names).to(device)
+        denoiser = build_denoiser(
+            config.diffusion, config.network, boundary, channels, conditions.scalars, conditions.maps
+        ).to(device)
         if config.init_from and not config.resume:
             _initialize(denoiser.backbone, config.init_from)
         objective = DenoisingObjective(denoiser, config.diffusion, config.seed)
@@ -347,6 +350,7 @@ class Run:
             },
             "transform": prepared.train.transform.to_dict(),
             "conditions": dict(prepared.train.conditions.units),
+            "scales": dict(prepared.train.conditions.scales),
             "split": {name: np.unique(groups[index]).tolist() for name, index in prepared.split.items()},
             "ema": average.width,
             "scores": scores,
@@ -374,7 +378,8 @@ class Run:
         chosen = np.sort(test[np.linspace(0, len(test) - 1, min(num, len(test))).astype(int)])
         real = field.isel(sample=chosen).load()
         partner = np.arange(num) % len(chosen)
-        conditions = {name: real[name].values[partner] for name in model.conditions.names}
+        # Their conditions, but not their bad pixels.
+        conditions = {n: v[partner] for n, v in model.conditions.values(real).items() if n != MASK}
         with warnings.catch_warnings():
             # A held-out simulation at the edge of parameter space lies outside the training range by design.
             warnings.filterwarnings("ignore", message=".*lies outside the training set's range", category=UserWarning)
@@ -385,7 +390,7 @@ class Run:
             self._say("all held-out samples are of one group: the floor takes them as independent, and is too low")
         if num == len(chosen):  # one to one: a half of the drawn maps may stand for the same half of the real ones
             generated = generated.assign_coords(group=("sample", groups_of(real)))
-        comparison = compare(real, generated, group=group)
+        comparison = compare(real, generated, group=group, diagnostics=get_field(self.config.field).diagnostics)
         comparison.write(self.folder, overwrite=True)
         plot.save(plot.plot_loss(self._log()), self.folder / "loss.png", overwrite=True)
         self._save_checkpoint(prepared, width, comparison.scores)

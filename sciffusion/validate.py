@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,11 @@ from sciffusion.statistics.split import draw, halves, weights
 from sciffusion.statistics.summary import Summary, averages
 from sciffusion.units import as_unit
 
-__all__ = ["FILES", "Comparison", "compare"]
+__all__ = ["DIAGNOSTICS", "FILES", "Comparison", "compare"]
 
 FORMAT_VERSION = 1
+DIAGNOSTICS = ("slope", "structure_function", "colors")
+"""What may be asked for besides the usual."""
 FILES = ("scores.json", "power.ecsv", "fields.png", "power.png", "pdf.png")
 """What `Comparison.write` puts into a folder."""
 _EXAMPLES = 4
@@ -150,6 +153,7 @@ def compare(
     group: str | None = "group",
     seed: int = 0,
     splits: int = 200,
+    diagnostics: Sequence[str] = (),
 ) -> Comparison:
     """Compare two sets of fields by their power spectra, one-point distribution and peaks.
 
@@ -169,6 +173,8 @@ def compare(
         Of the splits.
     splits : int
         Number of splits.
+    diagnostics : sequence of str
+        What is measured besides the usual, of `DIAGNOSTICS`.
 
     Returns
     -------
@@ -177,7 +183,7 @@ def compare(
     Raises
     ------
     ValueError
-        If dims, grids or units differ, a value is not finite or (with a logarithm) not positive, or the
+        If a diagnostic is not known, dims, grids or units differ, a value is not finite or (with a logarithm) not positive, or the
         real set cannot be halved by groups.
 
     Examples
@@ -192,6 +198,9 @@ def compare(
     >>> comparison.scores["sizes"]["half"]
     32
     """
+    unknown = [name for name in diagnostics if name not in DIAGNOSTICS]
+    if unknown:
+        raise ValueError(f"unknown diagnostic {unknown[0]!r}; known are {', '.join(DIAGNOSTICS)}")
     name = real.name
     real, generated = agreeing(real, generated)
     summary = Summary.of(real, generated, log)

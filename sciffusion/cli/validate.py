@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from sciffusion.cli.common import gather_options, run_command
+from sciffusion.cli.common import add_settings, gather_options, run_command
 from sciffusion.config import with_options
 
 __all__ = ["ValidateConfig", "main"]
@@ -50,6 +50,8 @@ class ValidateConfig:
         Options of the reader of the first file, each by its name (``--options.size 128``).
     generated_options
         The same for the second file.
+    diagnostics
+        What to measure besides the usual: ``slope`` and ``structure_function`` of fields, ``colors`` of spectra.
     overwrite
         Replace the files of an earlier comparison in the folder.
     """
@@ -68,6 +70,7 @@ class ValidateConfig:
     boundary: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     generated_options: dict[str, Any] = field(default_factory=dict)
+    diagnostics: list[str] = field(default_factory=list)
     overwrite: bool = False
 
 
@@ -78,8 +81,7 @@ def _validate(argv: Sequence[str]) -> None:
     )
     parser.add_argument("real", type=str, help="File of real fields.")
     parser.add_argument("generated", type=str, help="File of fields to compare with them.")
-    parser.add_argument("--overwrite", action="store_true", help="Replace the files of an earlier comparison.")
-    parser.add_class_arguments(ValidateConfig, as_group=False, skip={"overwrite"})
+    add_settings(parser, ValidateConfig)
     settings = parser.parse_args(gather_options(argv)).as_dict()
     paths = settings.pop("real"), settings.pop("generated")
     config = ValidateConfig(**settings)
@@ -91,7 +93,13 @@ def _validate(argv: Sequence[str]) -> None:
     generated = _open(paths[1], config, "generated_options")
     try:
         comparison = compare(
-            real, generated, log=config.log, group=config.group, seed=config.seed, splits=config.splits
+            real,
+            generated,
+            log=config.log,
+            group=config.group,
+            seed=config.seed,
+            splits=config.splits,
+            diagnostics=config.diagnostics,
         )
     except ValueError as error:
         raise ValueError(f"{paths[0]} (real), {paths[1]} (generated): {error}") from error
