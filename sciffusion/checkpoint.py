@@ -25,7 +25,7 @@ from data_loaders.files import replacing
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "load_state", "save_state"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: conditions on the grid, and the scale of each
 _KEY = "sciffusion"
 
 
@@ -40,10 +40,10 @@ class Checkpoint:
     coords : xarray.Coordinates
         Coordinates of the grid, with units and boundaries.
     conditions : dict of str to numpy.ndarray
-        Values of each condition over the training set.
+        Values of each condition over samples of the training set: ``(num,)``, of maps ``(num, *grid)``.
     header : dict
-        ``config``, ``field`` (name, dims, attrs), ``transform``, ``conditions`` (units), ``split``, ``ema``,
-        ``scores``, ``provenance``.
+        ``config``, ``field`` (name, dims, attrs), ``transform``, ``conditions`` (units), ``scales`` (of the
+        conditions), ``split``, ``ema``, ``scores``, ``provenance``.
     """
 
     weights: dict[str, Tensor]
@@ -80,10 +80,7 @@ class Checkpoint:
         tensors = {
             **{f"network/{name}": value for name, value in weights.items()},
             **{f"coords/{dim}": torch.tensor(c.values, dtype=torch.float64) for dim, c in self.coords.items()},
-            **{
-                f"conditions/{name}": torch.tensor(value, dtype=torch.float64)
-                for name, value in self.conditions.items()
-            },
+            **{f"conditions/{name}": torch.tensor(value) for name, value in self.conditions.items()},
         }
         _write(path, tensors, header, overwrite)
 

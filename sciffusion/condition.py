@@ -6,6 +6,7 @@ Classifier-free guidance moves the estimate along the difference that the condit
 
 ``w = 1`` is the conditional model, ``w = 0`` the unconditional one, ``w > 1`` exaggerates the
 conditions (and so no longer samples the distribution that was learned: for statistics keep w = 1).
+The mask of bad pixels is no condition to be exaggerated: both estimates know it.
 Mixing the estimates is the same as mixing the noise predictions, since both differ by the same scalars.
 
 References
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from sciffusion.denoise import Denoiser
-from sciffusion.nn.embed import Condition
+from sciffusion.nn.embed import Condition, without
 from sciffusion.schedule import Schedule
 
 
@@ -77,17 +78,17 @@ class Conditioned:
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Estimate the field, like ``x_t``; ``t`` is a scalar or has the shape (batch,)."""
-        if self.guidance == 0 or not self.cond:
-            return self.denoiser(x_t, t, None)
-        if self.guidance == 1:
-            return self.denoiser(x_t, t, self.cond)
+        if not self.cond or self.guidance == 1:
+            return self.denoiser(x_t, t, self.cond or None)
+        hidden = without(self.cond)
+        if self.guidance == 0:
+            return self.denoiser(x_t, t, hidden)
         # One call of twice the batch, the first half without the conditions.
-        both = {name: _absent_and_given(condition) for name, condition in self.cond.items()}
+        both = {name: Condition(*map(_joined, hidden[name], self.cond[name])) for name in hidden}
         t = torch.as_tensor(t, dtype=torch.float64).expand(len(x_t))
         x_hat_without, x_hat_with = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
         return x_hat_without + self.guidance * (x_hat_with - x_hat_without)
 
 
-def _absent_and_given(condition: Condition) -> Condition:
-    value, present = condition
-    return Condition(torch.cat([value, value]), torch.cat([torch.zeros_like(present), present]))
+def _joined(first: Tensor, second: Tensor) -> Tensor:
+    return torch.cat([first, second])

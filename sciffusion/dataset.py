@@ -7,7 +7,8 @@ may be killed, and sample ``n`` is still the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,15 +18,18 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sciffusion.nn.embed import Condition
+from sciffusion.nn.embed import MASK, Condition
+from sciffusion.statistics.grid import grid_dims
 from sciffusion.symmetry import Symmetry
 from sciffusion.transform import Transform
 
-__all__ = ["Batch", "Conditions", "FieldDataset", "groups_of", "split_by_group"]
+__all__ = ["Batch", "Conditions", "FieldDataset", "Scale", "groups_of", "has_bad_pixels", "split_by_group"]
 
 SPLITS = ("train", "validation", "test")
 
 _CACHE = 2**30  # bytes: a smaller transformed set stays in memory, a larger one is read batch by batch
+_BLOCK = 256  # samples read at once
+_MOST_ROWS, _TABLE_BYTES = 1024, 2**26  # of a map in the table of conditions
 
 
 class Batch(NamedTuple):
@@ -39,6 +43,8 @@ class Batch(NamedTuple):
     """Place of each sample in the stream."""
     index: np.ndarray
     """Index of each sample in the data set that was read."""
+    mask: Tensor | None = None
+    """Pixels that count in the loss ``(batch, 1, *grid)``, bool; None: all."""
 
 
 def groups_of(field: xr.DataArray) -> np.ndarray:
@@ -95,46 +101,129 @@ def split_by_group(field: xr.DataArray, validation: float, test: float, seed: in
     return {name: np.flatnonzero(sides == name) for name in SPLITS}
 
 
+def has_bad_pixels(field: xr.DataArray) -> bool:
+    """Say whether the coordinate ``mask`` (True = bad pixel) marks any pixel of `field`.
+
+    Raises
+    ------
+    ValueError
+        If it has other dims than ``(sample, *grid)``, or leaves no pixel of a sample.
+    """
+    if MASK not in field.coords:
+        return False
+    any_bad = False
+    for start, block in _blocks(field):
+        bad = _values(block, MASK).reshape(block.sizes["sample"], -1) != 0
+        if (lost := np.flatnonzero(bad.all(1))).size:
+            raise ValueError(f"sample {start + lost[0]}: all its pixels are marked bad by 'mask'; leave it out")
+        any_bad = any_bad or bool(bad.any())
+    return any_bad
+
+
+class Scale(NamedTuple):
+    """Mean, standard deviation and range of a condition over the training set."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, blocks: Iterable[np.ndarray]) -> Scale:
+        """Measure the finite values of `blocks`; without any all numbers are NaN."""
+        count, shift, total, square, low, high = 0, 0.0, 0.0, 0.0, np.inf, -np.inf
+        for block in blocks:
+            values = np.asarray(block[np.isfinite(block)], np.float64)
+            if values.size:
+                shift = shift if count else float(values[0])  # sums about a typical value keep their digits
+                count, total = count + values.size, total + float((values - shift).sum())
+                square += float(((values - shift) ** 2).sum())
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+        if not count:
+            return cls(*[np.nan] * 4)
+        spread = (square / count - (total / count) ** 2) ** 0.5 if low < high else 1.0  # constant: any scale will do
+        return cls(shift + total / count, spread, low, high)
+
+
 @dataclass(frozen=True)
 class Conditions:
-    """Named scalars that a model is conditional on: the training set's values, their scale and range.
+    """What a model is conditional on: the training set's values of named scalars and maps, their scale and range.
 
     Parameters
     ----------
     table : mapping of str to numpy.ndarray
-        Values of each condition over the training samples, float64.
+        Values of each condition over training samples: of a scalar ``(num,)``, float64, of a map ``(num, *grid)``,
+        float32; NaN where unknown. With maps these are some of the training samples, the same ones for all conditions.
+        The table of ``mask`` is one row without a bad pixel.
     units : mapping of str to str
         Unit of each.
+    scales : mapping of str to Scale
+        Of each, over all training samples; by default measured from the table.
     """
 
     table: Mapping[str, np.ndarray]
     units: Mapping[str, str]
+    scales: Mapping[str, Scale] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        measured = {name: Scale.of([table]) for name, table in self.table.items() if name not in self.scales}
+        object.__setattr__(self, "scales", {**self.scales, **measured})
 
     @classmethod
     def of(cls, field: xr.DataArray, names: Iterable[str]) -> Conditions:
-        """Read the conditions `names` off the coordinates of the training samples `field`."""
-        table, units = {}, {}
+        """Read the conditions `names` off the coordinates of the training samples `field`.
+
+        Raises
+        ------
+        ValueError
+            If a name is no coordinate along ``sample`` or on ``(sample, *grid)``, is no number, infinite somewhere, or
+            unknown (NaN) everywhere.
+        """
+        names = tuple(dict.fromkeys(names))
+        dims = {name: _dims(field, name) for name in names}
+        num, pixels = field.sizes["sample"], int(np.prod([field.sizes[dim] for dim in grid_dims(field)]))
+        maps = [name for name in names if len(dims[name]) > 1 and name != MASK]
+        most = min(num, _MOST_ROWS, max(1, _TABLE_BYTES // (4 * pixels))) if maps else num
+        kept = field.isel(sample=np.linspace(0, num - 1, most).astype(int))
+        table, scales = {}, {}
         for name in names:
-            if name not in field.coords or field[name].dims != ("sample",):
-                known = [str(key) for key, value in field.coords.items() if value.dims == ("sample",)]
-                raise ValueError(f"no condition {name!r} along sample; the data have {', '.join(known) or 'none'}")
-            values = np.asarray(field[name].values, np.float64)
-            if not np.isfinite(values).all():
-                raise ValueError(f"condition {name!r}: {np.count_nonzero(~np.isfinite(values))} values are not finite")
-            table[name], units[name] = values, str(field[name].attrs.get("units", ""))
-        return cls(table, units)
+            if name == MASK:
+                table[name] = np.zeros((1, *(field.sizes[dim] for dim in grid_dims(field))), np.float32)
+                scales[name] = Scale(0.0, 1.0, 0.0, 1.0)
+                continue
+            table[name] = _values(kept, name)
+            scales[name] = Scale.of(_known(_values(block, name), name, start) for start, block in _blocks(field))
+            if np.isnan(scales[name].mean):
+                raise ValueError(f"condition {name!r}: unknown (nan) in all {num} training samples; leave it out")
+        return cls(table, {name: str(field[name].attrs.get("units", "")) for name in names}, scales)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names, in the network's order."""
+        """All names."""
         return tuple(self.table)
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Names of the scalars, in the network's order."""
+        return tuple(name for name, table in self.table.items() if table[0].shape == ())
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the conditions on the grid, in the network's order."""
+        return tuple(name for name in self.table if name not in self.scalars)
 
     def range(self, name: str) -> tuple[float, float]:
         """Smallest and largest value of the training set."""
-        return float(self.table[name].min()), float(self.table[name].max())
+        return self.scales[name].low, self.scales[name].high
+
+    def values(self, field: xr.DataArray) -> dict[str, np.ndarray]:
+        """Return the physical values of each condition over the samples of `field`, ``(num,)`` or ``(num, *grid)``."""
+        return {name: _values(field, name) for name in self.names}
 
     def standardize(self, values: Mapping[str, np.ndarray]) -> dict[str, Condition]:
-        """Turn physical `values` (batch,) into what the network takes; NaN marks an absent one.
+        """Turn physical `values`, ``(batch,)`` or ``(batch, *grid)``, into what the network takes.
+
+        NaN marks an absent scalar; a map is absent in a sample where any of its pixels is NaN.
 
         Raises
         ------
@@ -147,13 +236,54 @@ class Conditions:
         if missing:
             raise ValueError(f"condition {min(missing)!r} is missing; give it, or nan for 'not known'")
         out = {}
-        for name in self.names:
-            given = np.atleast_1d(np.asarray(values[name], np.float64))
-            present = np.isfinite(given)
-            spread = self.table[name].std() or 1.0  # a condition that never varied carries nothing: any scale will do
-            scaled = np.where(present, (given - self.table[name].mean()) / spread, 0.0)
-            out[name] = Condition(torch.from_numpy(scaled.astype(np.float32)), torch.from_numpy(present))
+        for name, table in self.table.items():
+            given, scale = np.asarray(values[name]).reshape(-1, *table.shape[1:]), self.scales[name]
+            present = _complete(given)
+            scaled = np.where(present.reshape(-1, *(1,) * (given.ndim - 1)), (given - scale.mean) / scale.std, 0.0)
+            scaled = torch.from_numpy(scaled.astype(np.float32))
+            out[name] = Condition(scaled.unsqueeze(1) if name in self.maps else scaled, torch.from_numpy(present))
         return out
+
+
+def _blocks(field: xr.DataArray) -> Iterator[tuple[int, xr.DataArray]]:
+    """Yield the samples of `field` some at a time, with the number of the first; nothing is read yet."""
+    for start in range(0, field.sizes["sample"], _BLOCK):
+        yield start, field.isel(sample=slice(start, start + _BLOCK))
+
+
+def _dims(field: xr.DataArray, name: str) -> tuple[str, ...]:
+    """Return the dims of a condition in order: a scalar's or a map's."""
+    known = [("sample",), ("sample", *grid_dims(field))]
+    for dims in known[name == MASK :]:
+        if name in field.coords and set(field[name].dims) == set(dims):
+            return dims
+    fitting = [str(key) for key, value in field.coords.items() if any(set(value.dims) == set(dims) for dims in known)]
+    raise ValueError(
+        f"no condition {name!r} along sample or on ({', '.join(known[1])}); the data have "
+        f"{', '.join(fitting) or 'none'}"
+    )
+
+
+def _values(field: xr.DataArray, name: str) -> np.ndarray:
+    """Read a condition: float64 along ``sample``, float32 on ``(sample, *grid)``."""
+    dims, coordinate = _dims(field, name), field[name]
+    if coordinate.dtype.kind not in "biuf":
+        raise ValueError(f"condition {name!r}: expected numbers, got {coordinate.dtype}; encode it as numbers")
+    return coordinate.transpose(*dims).values.astype(np.float32 if len(dims) > 1 else np.float64)
+
+
+def _complete(values: np.ndarray) -> np.ndarray:
+    """Say of each sample whether all of its values are known (batch,)."""
+    return np.isfinite(values).reshape(len(values), -1).all(1)
+
+
+def _known(values: np.ndarray, name: str, start: int) -> np.ndarray:
+    """Return the samples whose values are all known; refuse infinite ones."""
+    if (infinite := np.flatnonzero(np.isinf(values).reshape(len(values), -1).any(1))).size:
+        raise ValueError(
+            f"condition {name!r}: infinite in training sample {start + infinite[0]}; use nan for 'not known'"
+        )
+    return values[_complete(values)]
 
 
 class FieldDataset:
@@ -191,9 +321,11 @@ class FieldDataset:
             conditions,
         )
         self.symmetries, self.seed = tuple(symmetries), seed
-        bytes_needed = 4 * field.size // max(1, field.sizes["sample"]) * len(self.index)
+        pixels = int(np.prod([field.sizes[dim] for dim in grid_dims(field)]))
+        self._channels = field.sizes.get("channel", 1)
+        bytes_needed = 4 * (self._channels + len(conditions.maps)) * pixels * len(self.index)
         self._cached = self._read(self.index) if bytes_needed <= _CACHE else None
-        self._values = {name: np.asarray(field[name].values, np.float64) for name in conditions.names}
+        self._scalars = {name: _values(field, name) for name in conditions.scalars}
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def __len__(self) -> int:
@@ -207,19 +339,25 @@ class FieldDataset:
     def fixed(self, place: np.ndarray) -> Batch:
         """Return the samples at these places of the split, unaugmented."""
         place = np.asarray(place)
-        index = self.index[place]
-        x = self._read(index) if self._cached is None else self._cached[torch.from_numpy(place)]
-        cond = self.conditions.standardize({name: values[index] for name, values in self._values.items()})
-        return Batch(x, cond, place, index)
+        return self._batch(self._planes(place), place, place)
 
     def stream(self, start: int, size: int) -> Batch:
         """Return positions `start` to ``start + size`` of the endless stream."""
         position = np.arange(start, start + size)
         place = np.array([self._order(n // len(self))[n % len(self)] for n in position.tolist()])
-        batch = self.fixed(place)
-        return batch._replace(
-            x=torch.stack([self._augment(*pair) for pair in zip(batch.x, position.tolist())]), position=position
-        )
+        planes = [self._augment(*pair) for pair in zip(self._planes(place), position.tolist())]
+        return self._batch(torch.stack(planes), place, position)
+
+    def _planes(self, place: np.ndarray) -> Tensor:
+        return self._read(self.index[place]) if self._cached is None else self._cached[torch.from_numpy(place)]
+
+    def _batch(self, planes: Tensor, place: np.ndarray, position: np.ndarray) -> Batch:
+        """Take channels and maps, which a symmetry moves as one, apart."""
+        index, conditions = self.index[place], self.conditions
+        values = {name: scalar[index] for name, scalar in self._scalars.items()}
+        values |= {name: planes[:, self._channels + i].numpy() for i, name in enumerate(conditions.maps)}
+        mask = torch.from_numpy(values[MASK] == 0).unsqueeze(1) if MASK in values else None
+        return Batch(planes[:, : self._channels], conditions.standardize(values), position, index, mask)
 
     def _permutation(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, 0x0DE2, epoch]).permutation(len(self))
@@ -231,16 +369,20 @@ class FieldDataset:
         return x
 
     def _read(self, index: np.ndarray) -> Tensor:
-        """Read and transform samples `index` of the file, some at a time; a bad one is named."""
+        """Read and transform samples `index` of the file, some at a time, their maps as further channels.
+
+        A bad sample is named.
+        """
         parts = []
-        for start in range(0, len(index), 256):
-            chosen = index[start : start + 256]
+        for start in range(0, len(index), _BLOCK):
+            chosen = index[start : start + _BLOCK]
             order = np.argsort(chosen)  # files are read forwards
             block = self.field.isel(sample=chosen[order])
             try:
-                values = self.transform(block).values.astype(np.float32)
+                x = self.transform(block).values.astype(np.float32)
             except ValueError as error:
                 raise ValueError(f"{self.source}: {error}") from error
-            parts.append(torch.from_numpy(values[np.argsort(order)]))
-        x = torch.cat(parts)
-        return x if "channel" in self.field.dims else x.unsqueeze(1)
+            x = x.reshape(len(x), self._channels, *x.shape[-len(grid_dims(block)) :])
+            maps = [_values(block, name)[:, None] for name in self.conditions.maps]
+            parts.append(torch.from_numpy(np.concatenate([x, *maps], 1)[np.argsort(order)]))
+        return torch.cat(parts)

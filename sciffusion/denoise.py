@@ -158,7 +158,7 @@ class Denoiser(nn.Module):
         # (x - c_skip x_t) / c_out, with the scalars divided in float64: the noise prediction's target is
         # eps exactly.
         target = _like((1 - c_skip * alpha) / c_out, x) * x - _like(c_skip * sigma / c_out, x) * eps
-        return _mean((self._output(x_t, t, cond) - target) ** 2, mask)
+        return masked_mean((self._output(x_t, t, cond) - target) ** 2, mask)
 
     def _output(self, x_t: Tensor, t: Tensor, cond: Mapping[str, Condition] | None) -> Tensor:
         log_snr = self.schedule.log_snr(t.clamp(min=self.schedule.t_min)).to(x_t)
@@ -174,7 +174,8 @@ def _like(scalar: Tensor, x: Tensor) -> Tensor:
     return scalar.to(x).reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _mean(error: Tensor, mask: Tensor | None) -> Tensor:
+def masked_mean(error: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the mean of `error` over the pixels of each sample that `mask` counts, shape (batch,)."""
     if mask is None:
         return error.flatten(1).mean(1)
     mask = mask.to(error).expand_as(error)

@@ -23,9 +23,10 @@ from sciffusion import __version__
 from sciffusion.checkpoint import Checkpoint
 from sciffusion.condition import Conditioned
 from sciffusion.config import DiffusionConfig, SamplingConfig, build_sampler, build_schedule
-from sciffusion.dataset import Conditions
+from sciffusion.dataset import Conditions, Scale
 from sciffusion.denoise import PREDICTIONS, Denoiser
 from sciffusion.nn.config import UNetConfig
+from sciffusion.nn.embed import MASK
 from sciffusion.nn.runtime import autocast, tune_allocator
 from sciffusion.nn.unet import UNet
 from sciffusion.sample import SeededNoise
@@ -92,10 +93,11 @@ def build_denoiser(
     network: UNetConfig,
     boundary: tuple[str, ...],
     channels: int,
-    conditions: tuple[str, ...],
+    conditions: tuple[str, ...] = (),
+    maps: tuple[str, ...] = (),
 ) -> Denoiser:
     """Return the untrained denoiser of these settings for a grid with one `boundary` per axis."""
-    unet = UNet(len(boundary), channels, channels, boundary=boundary, conditions=conditions, config=network)
+    unet = UNet(len(boundary), channels, channels, boundary=boundary, conditions=conditions, maps=maps, config=network)
     return Denoiser(unet, build_schedule(diffusion), PREDICTIONS[diffusion.prediction])
 
 
@@ -126,7 +128,8 @@ class Model:
             network,
             boundary,
             field["channels"],
-            self.conditions.names,
+            self.conditions.scalars,
+            self.conditions.maps,
         )
         denoiser.backbone.load_state_dict(self.checkpoint.weights)
         object.__setattr__(self, "device", pick_device(self.device))
@@ -147,7 +150,8 @@ class Model:
     @property
     def conditions(self) -> Conditions:
         """The conditions of the training set."""
-        return Conditions(self.checkpoint.conditions, self.header["conditions"])
+        scales = {name: Scale(*numbers) for name, numbers in self.header.get("scales", {}).items()}
+        return Conditions(self.checkpoint.conditions, self.header["conditions"], scales)
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -176,11 +180,13 @@ class Model:
         ----------
         num : int
             How many.
-        conditions : mapping of str to float or array (num,), optional
-            Physical values of the conditions. Those not named are drawn, with the named ones, from the training set:
-            without any, each sample takes the values of a random training sample.
+        conditions : mapping of str to float, array or xarray.DataArray, optional
+            Physical values of the conditions: one for all samples, ``(num,)`` for a scalar, ``(*grid,)`` or
+            ``(num, *grid)`` for a condition on the grid; None or NaN for one that is not known. Those not named are
+            drawn together from the training set: each sample takes the values of a random training sample. No pixel is
+            bad unless ``mask`` says so.
         unconditional : bool
-            Hide all conditions from the network instead.
+            Hide all conditions from the network instead, but for ``mask``.
         sampling : SamplingConfig or mapping, optional
             How; a mapping changes single settings of the checkpoint's own.
         seed : int
@@ -192,12 +198,13 @@ class Model:
         -------
         xarray.DataArray
             ``(sample, [channel,] *grid)`` float32 in the units of the training data, with the coordinates of the grid,
-            the conditions along ``sample``, and provenance in the attributes.
+            the conditions along ``sample`` or on ``(sample, *grid)``, and provenance in the attributes.
 
         Raises
         ------
         ValueError
-            If a condition is unknown, or both `conditions` and `unconditional` are given.
+            If a condition is unknown, has another shape or grid or is infinite, or both `conditions` and
+            `unconditional` are given.
 
         Warns
         -----
@@ -280,20 +287,20 @@ class Model:
     def _condition_values(
         self, num: int, given: Mapping[str, Any] | None, unconditional: bool, seed: int
     ) -> dict[str, np.ndarray]:
-        """Physical values (num,) of every condition; NaN where hidden."""
+        """Physical values (num,) or (num, *grid) of every condition; NaN where hidden."""
         known, given = self.conditions, dict(given or {})
         if unknown := set(given) - set(known.names):
             raise ValueError(f"unknown condition {min(unknown)!r}; this model knows {', '.join(known.names) or 'none'}")
         if unconditional and given:
             raise ValueError("conditions and unconditional exclude each other: give one of them")
-        if unconditional:
-            return {name: np.full(num, np.nan) for name in known.names}
         if num < 1:
             raise ValueError(f"expected at least 1 sample to draw, got {num}")
-        rows = [np.random.default_rng([seed, 0xC09D, i]).integers(2**62) for i in range(num)]
-        values = {name: table[np.array(rows) % len(table)] for name, table in known.table.items()}
+        rows = np.array([np.random.default_rng([seed, 0xC09D, i]).integers(2**62) for i in range(num)])
+        values = {name: table[rows % len(table)] for name, table in known.table.items()}
+        if unconditional:
+            return {name: v if name == MASK else np.full_like(v, np.nan) for name, v in values.items()}
         for name, value in given.items():
-            values[name] = np.broadcast_to(np.asarray(value, np.float64), (num,)).copy()
+            values[name] = self._given(name, value, values[name])
             low, high = known.range(name)
             outside = (values[name] < low) | (values[name] > high)
             if outside.any():
@@ -305,12 +312,34 @@ class Model:
                 )
         return values
 
+    def _given(self, name: str, value: Any, like: np.ndarray) -> np.ndarray:
+        """What was asked for condition `name`, in the shape and type of `like`: (num,) or (num, *grid)."""
+        dims = ["sample", *self._grid][: like.ndim]
+        if isinstance(value, xr.DataArray):
+            for dim in set(value.dims) & set(value.coords) & set(self._grid):
+                if not np.array_equal(value[dim], self.checkpoint.coords[dim]):
+                    raise ValueError(f"condition {name!r}: its {dim} is not the model's; interpolate it to that grid")
+            if value.dims and set(value.dims) <= set(dims):
+                value = value.variable.set_dims(dict(zip(dims, like.shape))).transpose(*dims)
+        array = np.asarray(np.nan if value is None else value, np.float64)
+        if array.shape not in ((), like.shape[1:], like.shape):
+            shapes = " or ".join(str(shape) for shape in dict.fromkeys((like.shape[1:], like.shape)) if shape)
+            raise ValueError(f"condition {name!r}: expected a number or an array {shapes}, got {array.shape}")
+        if np.isinf(array).any() or (name == MASK and not np.isin(array, (0, 1)).all()):
+            kind = "0 or 1 (a bad pixel) everywhere" if name == MASK else "finite values, or nan for 'not known'"
+            raise ValueError(f"condition {name!r}: expected {kind}")
+        return np.broadcast_to(array, like.shape).astype(like.dtype)
+
     def _network_field(self, x: Tensor, values: Mapping[str, np.ndarray]) -> xr.DataArray:
         field = self.header["field"]
         array = x.float().cpu().numpy()
         coords = {dim: self.checkpoint.coords[dim] for dim in self._grid}
-        units = self.conditions.units
-        coords |= {n: xr.DataArray(v, dims=("sample",), attrs={"units": units[n]}) for n, v in values.items()}
+        dims, units = ("sample", *self._grid), self.conditions.units
+        for name, value in values.items():
+            if name != MASK:
+                coords[name] = xr.DataArray(value, dims=dims[: value.ndim], attrs={"units": units[name]})
+            elif value.any():
+                coords[name] = xr.DataArray(value != 0, dims=dims)
         if "channel" not in field["dims"]:
             array = array[:, 0]
         return xr.DataArray(array, dims=field["dims"], coords=coords, name=field["name"], attrs=dict(field["attrs"]))

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -139,15 +139,14 @@ class Run:
             )
         training = field.isel(sample=split["train"])
         transform = chain(kind.transform if config.transform is None else config.transform)
-        try:
-            transform = transform.fit(training)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
+        transform = _named(source, transform.fit, training)
         names = kind.conditions if config.conditions is None else config.conditions
         if config.conditions is None:
             # The field's own conditions are taken as far as the data have them: a bare array has none.
             names = [name for name in names if name in field.coords]
-        conditions = Conditions.of(training, names)
+        if _named(source, has_bad_pixels, field):
+            names = [*names, MASK]
+        conditions = _named(source, Conditions.of, training, names)
         boundary = tuple(field[dim].attrs["boundary"] for dim in grid_dims(field))
         moves = symmetries(kind.symmetries if config.symmetries is None else config.symmetries, boundary)
         parts = {
@@ -398,6 +397,14 @@ class Run:
         self._say(f"{self.folder}: {CHECKPOINT}, {SAMPLES}, figures, scores.json; "
                   f"{(time.monotonic() - self.began) / 60:.1f} minutes")  # fmt: skip
         return comparison
+
+
+def _named(source: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `function`; its errors name the data."""
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def _line(progress: Progress) -> dict[str, Any]:

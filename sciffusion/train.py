@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from sciffusion.config import DiffusionConfig, TrainingConfig
 from sciffusion.dataset import Batch, FieldDataset
-from sciffusion.denoise import Denoiser
+from sciffusion.denoise import Denoiser, masked_mean
 from sciffusion.ema import PowerAverage
-from sciffusion.nn.embed import Condition
+from sciffusion.nn.embed import MASK, Condition
 from sciffusion.nn.runtime import autocast
 from sciffusion.sample import SeededNoise
 
@@ -80,7 +80,7 @@ class DenoisingObjective:
         """Return the loss of each sample (batch,)."""
         t = self.times(batch.position)  # times stay in float64 on the CPU, which not every device has
         eps = SeededNoise(self.seed, batch.position.tolist())(batch.x)
-        return self.denoiser.loss(batch.x, t, eps, self.hide(batch.cond, batch.position) or None)
+        return self.denoiser.loss(batch.x, t, eps, self.hide(batch.cond, batch.position) or None, batch.mask)
 
     def times(self, position: np.ndarray) -> Tensor:
         """Return the times in ``[t_min, 1]`` of the samples at these positions of the stream."""
@@ -94,10 +94,18 @@ class DenoisingObjective:
         return schedule.time(torch.from_numpy(np.clip(log_snr, float(ends[0]), float(ends[1])))).float()
 
     def hide(self, cond: Mapping[str, Condition], position: np.ndarray) -> dict[str, Condition]:
-        """Mark all conditions of some samples absent."""
-        draws = [np.random.default_rng([self.seed, 0xD809, int(n)]).random() for n in position]
-        kept = torch.tensor([draw >= self.config.condition_dropout for draw in draws])
-        return {name: Condition(c.value, c.present & kept.to(c.present.device)) for name, c in cond.items()}
+        """Mark conditions of some samples absent, so that the network knows any subset of them.
+
+        With the probability p of the settings all conditions of a sample are hidden, otherwise each one by itself with
+        probability p: a condition is hidden at the rate ``2 p - p^2``. A single condition is hidden at the rate p. The
+        mask of bad pixels is never hidden, and what the data do not know stays absent.
+        """
+        names = [name for name in cond if name != MASK]
+        draws = [np.random.default_rng([self.seed, 0xD809, int(n)]).random(1 + len(names)) for n in position]
+        shown = torch.from_numpy(np.array(draws) >= self.config.condition_dropout)
+        shown = shown[:, :1] & (shown[:, 1:] if len(names) > 1 else True)
+        kept = {name: cond[name].present & shown[:, i].to(cond[name].present.device) for i, name in enumerate(names)}
+        return {name: Condition(c.value, kept.get(name, c.present)) for name, c in cond.items()}
 
     def bands(self) -> tuple[Tensor, list[str]]:
         """Return the times of the held-out noise bands, evenly spaced in log-SNR, and their names."""
@@ -127,7 +135,7 @@ class DenoisingObjective:
                 alpha, sigma = (v.to(batch.x) for v in self.denoiser.schedule(torch.tensor(t, dtype=torch.float64)))
                 x_t = alpha * batch.x + sigma * eps
                 x_hat = self.denoiser(x_t, torch.tensor(t), batch.cond or None)
-                error = (alpha / sigma * (x_hat - batch.x)).square().flatten(1).mean(1)
+                error = masked_mean((alpha / sigma * (x_hat - batch.x)).square(), batch.mask)
                 total[name] += float(error.sum()) / num
         self.module.train()
         return total
@@ -136,7 +144,8 @@ class DenoisingObjective:
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Move a batch."""
     cond = {name: Condition(c.value.to(device), c.present.to(device)) for name, c in batch.cond.items()}
-    return batch._replace(x=batch.x.to(device), cond=cond)
+    mask = None if batch.mask is None else batch.mask.to(device)
+    return batch._replace(x=batch.x.to(device), cond=cond, mask=mask)
 
 
 def learning_rate(samples: int, total: int | None, config: TrainingConfig) -> float:

@@ -73,12 +73,12 @@ def test_of_another_program(tmp_path):
 
 def test_newer_format_is_refused_in_words(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT_VERSION", 2)
+        patch.setattr(checkpoint, "FORMAT_VERSION", 3)
         example().save(tmp_path / "new")
         save_state(tmp_path / "state", {}, {})
-    with pytest.raises(ValueError, match="checkpoint format 2; this sciffusion reads up to 1: update"):
+    with pytest.raises(ValueError, match="checkpoint format 3; this sciffusion reads up to 2: update"):
         Checkpoint.open(tmp_path / "new")
-    with pytest.raises(ValueError, match="state format 2"):
+    with pytest.raises(ValueError, match="state format 3"):
         load_state(tmp_path / "state")
 
 
@@ -87,5 +87,5 @@ def test_no_pickle_inside(tmp_path):
     content = (tmp_path / "c").read_bytes()
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    assert json.loads(header["__metadata__"]["sciffusion"])["format_version"] == 1
+    assert json.loads(header["__metadata__"]["sciffusion"])["format_version"] == 2
     assert set(header) == {"__metadata__", "network/w", "network/b", "coords/x", "conditions/Omega_m"}

@@ -1,6 +1,7 @@
-"""Embeddings of the noise level and of named scalar conditions.
+"""Named conditions of a network, and the embeddings of the noise level and of scalars.
 
-A scalar ``s`` becomes the features ``(cos w_j s, sin w_j s)`` at frequencies ``w_j`` in geometric progression. The
+A condition is a scalar, which is embedded, or a map on the grid of the field, which joins the input as channels. A
+scalar ``s`` becomes the features ``(cos w_j s, sin w_j s)`` at frequencies ``w_j`` in geometric progression. The
 slowest turns by one circle at most over the range of ``s``, so that no two values look alike; the fastest turns by
 about one radian for the smallest difference that matters, so that the features are smooth (a frequency beyond that
 only aliases).
@@ -9,7 +10,7 @@ only aliases).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 LOG_SNR_FREQUENCIES = (math.pi / 40, 2.0)
 # Conditions are standardized: they run over about [-4, 4], and smoothly.
 CONDITION_FREQUENCIES = (math.pi / 8, 2.0)
+# The map of bad pixels: known of every sample, so that nothing ever hides it.
+MASK = "mask"
 
 
 class Condition(NamedTuple):
@@ -27,7 +30,8 @@ class Condition(NamedTuple):
     Parameters
     ----------
     value
-        Shape (batch,); standardized (mean 0 and variance 1 over the training set). Ignored where absent.
+        A scalar, shape (batch,), or a map, shape (batch, 1, *grid); standardized (mean 0 and variance 1 over the
+        training set). Ignored where absent.
     present
         Shape (batch,), bool. Where false, the network is told that the value is unknown.
     """
@@ -36,7 +40,9 @@ class Condition(NamedTuple):
     present: Tensor
 
 
-def absent(names: Iterable[str], batch: int, device: torch.device | str | None = None) -> dict[str, Condition]:
+def absent(
+    names: Iterable[str], batch: int, device: torch.device | str | None = None, grid: Sequence[int] | None = None
+) -> dict[str, Condition]:
     """Say of every name that its value is unknown.
 
     Parameters
@@ -47,14 +53,48 @@ def absent(names: Iterable[str], batch: int, device: torch.device | str | None =
         Number of samples.
     device
         Where the tensors live.
+    grid
+        Shape of the grid, if the names are those of maps.
 
     Examples
     --------
     >>> absent(["sigma_8"], batch=2)["sigma_8"].present
     tensor([False, False])
+    >>> absent(["log_error"], batch=2, grid=(16,))["log_error"].value.shape
+    torch.Size([2, 1, 16])
     """
-    value = torch.zeros(batch, device=device)
+    value = torch.zeros(batch, *(() if grid is None else (1, *grid)), device=device)
     return {name: Condition(value, torch.zeros(batch, dtype=torch.bool, device=device)) for name in names}
+
+
+def without(cond: Mapping[str, Condition]) -> dict[str, Condition]:
+    """Hide every condition but the mask of bad pixels."""
+    return {name: c if name == MASK else Condition(c.value, torch.zeros_like(c.present)) for name, c in cond.items()}
+
+
+def check(cond: Mapping[str, Condition], expected: Mapping[str, Condition]) -> None:
+    """Hold the conditions of a batch against those that a network expects, by name and shape.
+
+    Raises
+    ------
+    ValueError
+        If ``cond`` names an unknown condition, lacks a known one, or a shape differs.
+    """
+    known = ", ".join(expected) or "none"
+    if unknown := [name for name in cond if name not in expected]:
+        raise ValueError(f"unknown condition {unknown[0]!r}: this network knows {known}")
+    if missing := [name for name in expected if name not in cond]:
+        raise ValueError(
+            f"condition {missing[0]!r} is missing: this network knows {known}. Say that a value is unknown "
+            "with sciffusion.nn.absent(names, batch), or pass cond=None for all of them"
+        )
+    for name in expected:
+        shapes, got = ([tuple(part.shape) for part in each[name]] for each in (expected, cond))
+        if got != shapes:
+            raise ValueError(
+                f"condition {name!r}: value and present must have the shapes {shapes[0]} and {shapes[1]}, "
+                f"got {got[0]} and {got[1]}"
+            )
 
 
 class Fourier(nn.Module):
@@ -102,16 +142,9 @@ class Embedding(nn.Module):
         self.from_conditions = nn.Linear(17 * len(conditions), channels, bias=False) if conditions else None
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(channels, channels), nn.SiLU())
 
-    def forward(self, log_snr: Tensor, cond: Mapping[str, Condition] | None) -> Tensor:
-        """Map (batch,) and the conditions to (batch, channels).
-
-        Raises
-        ------
-        ValueError
-            If ``cond`` names an unknown condition or lacks a known one.
-        """
+    def forward(self, log_snr: Tensor, cond: Mapping[str, Condition]) -> Tensor:
+        """Map (batch,) and the conditions, which hold every scalar, to (batch, channels)."""
         h = self.from_log_snr(self.log_snr(log_snr))
-        cond = self._checked(cond, len(log_snr), log_snr.device)
         if self.from_conditions is not None:
             h = h + self.from_conditions(torch.cat([self._features(cond[name]) for name in self.conditions], dim=1))
         return self.mix(h)
@@ -122,23 +155,9 @@ class Embedding(nn.Module):
         features = self.scalar(condition.value).where(present, 0.0)
         return torch.cat([features, present.float()], dim=1)
 
-    def _checked(
-        self, cond: Mapping[str, Condition] | None, batch: int, device: torch.device
-    ) -> Mapping[str, Condition]:
-        if cond is None:
-            return absent(self.conditions, batch, device)
-        known = ", ".join(self.conditions) or "none"
-        if unknown := [name for name in cond if name not in self.conditions]:
-            raise ValueError(f"unknown condition {unknown[0]!r}: this network knows {known}")
-        if missing := [name for name in self.conditions if name not in cond]:
-            raise ValueError(
-                f"condition {missing[0]!r} is missing: this network knows {known}. Say that a value is unknown "
-                "with sciffusion.nn.absent(names, batch), or pass cond=None for all of them"
-            )
-        for name, (value, present) in cond.items():
-            if not value.shape == present.shape == (batch,):
-                raise ValueError(
-                    f"condition {name!r}: value and present must have the shape ({batch},), "
-                    f"got {tuple(value.shape)} and {tuple(present.shape)}"
-                )
-        return cond
+
+def map_channels(condition: Condition) -> Tensor:
+    """Return the two channels of a map (batch, 2, *grid): its value, 0 where absent, and its presence."""
+    value, present = condition
+    present = present.reshape(-1, *(1,) * (value.ndim - 1))
+    return torch.cat([value.where(present, 0.0), present.to(value.dtype).expand_as(value)], dim=1)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, cat, nn
 
 from sciffusion.nn.config import UNetConfig
-from sciffusion.nn.embed import Condition, Embedding
+from sciffusion.nn.embed import Condition, Embedding, absent, check, map_channels
 from sciffusion.nn.layers import (
     CONV,
     Attention,
@@ -76,7 +76,7 @@ class Level(nn.Module):
 
 
 class UNet(nn.Module):
-    """U-Net with a boundary per axis, conditioned on the noise level and on named scalars.
+    """U-Net with a boundary per axis, conditioned on the noise level, on named scalars and on named maps.
 
     Parameters
     ----------
@@ -88,6 +88,9 @@ class UNet(nn.Module):
         "periodic", "reflect" or "zero", for all axes or one per axis. It holds in every layer.
     conditions
         Names of the scalar conditions, e.g. ``("Omega_m", "sigma_8")``.
+    maps
+        Names of the conditions on the grid, e.g. ``("log_error",)``; each joins the input as two channels, its value
+        (0 where absent) and its presence.
     config
         Widths and depths.
 
@@ -110,6 +113,10 @@ class UNet(nn.Module):
     >>> cond = {"sigma_8": Condition(torch.randn(4), torch.ones(4, dtype=torch.bool))}
     >>> network(x, log_snr, cond).shape
     torch.Size([4, 1, 24, 40])
+    >>> network = UNet(ndim=1, maps=("log_error",), config=UNetConfig(channels=(32, 32)))
+    >>> cond = {"log_error": Condition(torch.randn(4, 1, 24), torch.tensor([True, True, True, False]))}
+    >>> network(torch.randn(4, 1, 24), log_snr, cond).shape
+    torch.Size([4, 1, 24])
     """
 
     def __init__(
@@ -119,22 +126,23 @@ class UNet(nn.Module):
         out_channels: int = 1,
         boundary: str | Sequence[str] = "periodic",
         conditions: Sequence[str] = (),
+        maps: Sequence[str] = (),
         config: UNetConfig = UNetConfig(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         if ndim not in CONV:
             raise ValueError(f"ndim must be one of {', '.join(map(str, CONV))}, got {ndim}")
-        if len(set(conditions)) < len(conditions):
-            raise ValueError(f"conditions must have different names, got {tuple(conditions)}")
+        if len({*conditions, *maps}) < len(conditions) + len(maps):
+            raise ValueError(f"conditions must have different names, got {(*conditions, *maps)}")
         self.config, self.in_channels = config, in_channels
-        self.conditions = tuple(conditions)
+        self.conditions, self.maps = tuple(conditions), tuple(maps)
         self.boundary = rules = as_boundary(boundary, ndim)
         self.stride = (config.stride,) * ndim
         widths, cells = config.channels, config.patch**ndim
         attend = [level >= len(widths) - config.attention_levels for level in range(len(widths))]
 
         self.embedding = Embedding(self.conditions, config.embed_channels)
-        self.stem = Conv(in_channels * cells, widths[0], rules)
+        self.stem = Conv((in_channels + 2 * len(self.maps)) * cells, widths[0], rules)
         self.down = nn.ModuleList(Level(c, c, rules, has, config) for c, has in zip(widths, attend))
         self.coarser = nn.ModuleList(Downsample(fine, coarse, ndim) for fine, coarse in pairwise(widths))
         self.middle = ResidualBlock(widths[-1], widths[-1], rules, config.embed_channels, config.dropout)
@@ -153,7 +161,7 @@ class UNet(nn.Module):
         log_snr
             Shape (batch,): log(alpha^2 / sigma^2), within [-20, 20].
         cond
-            A :class:`Condition` for every name in ``conditions``; None treats all as absent.
+            A :class:`Condition` for every name in ``conditions`` and ``maps``; None treats all as absent.
 
         Returns
         -------
@@ -167,10 +175,14 @@ class UNet(nn.Module):
             is unknown or missing.
         """
         self._check_shapes(x, log_snr)
-        embedding = self.embedding(log_snr, cond)
         grid = x.shape[2:]
+        nothing = absent(self.conditions, len(x), x.device) | absent(self.maps, len(x), x.device, grid)
+        cond = nothing if cond is None else cond
+        check(cond, nothing)
+        embedding = self.embedding(log_snr, cond)
         margins = self._margins(grid)
-        h = self.stem(fold(pad(x, margins, self.boundary), self.config.patch))
+        h = cat([x, *(map_channels(cond[name]).to(x.dtype) for name in self.maps)], 1)
+        h = self.stem(fold(pad(h, margins, self.boundary), self.config.patch))
         h = self._levels(h, embedding)
         h = unfold(self.head(F.silu(self.norm(h))), self.config.patch, len(grid)).to(x.dtype)
         for axis, ((before, _), n) in enumerate(zip(margins, grid), start=2):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sciffusion.nn import Condition, absent
-from sciffusion.nn.embed import CONDITION_FREQUENCIES, LOG_SNR_FREQUENCIES, Embedding, Fourier
+from sciffusion.nn.embed import CONDITION_FREQUENCIES, LOG_SNR_FREQUENCIES, Embedding, Fourier, check, map_channels
 
 NAMES = ("Omega_m", "sigma_8")
 
@@ -52,15 +52,9 @@ def test_embedding_is_finite_and_smooth_over_the_whole_range():
     embedding = Embedding(NAMES, 16)
     log_snr = torch.linspace(-20, 20, 2001)
     with torch.no_grad():
-        y = embedding(log_snr, None)
+        y = embedding(log_snr, absent(NAMES, 2001))
     assert torch.isfinite(y).all()
     assert ((y[1:] - y[:-1]).norm(dim=1) / y.norm(dim=1).mean()).max() < 0.1
-
-
-def test_no_conditions_given_means_all_absent():
-    embedding = Embedding(NAMES, 16)
-    log_snr = torch.zeros(3)
-    torch.testing.assert_close(embedding(log_snr, None), embedding(log_snr, absent(NAMES, 3)), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, float("nan"), float("inf")])
@@ -69,7 +63,7 @@ def test_an_absent_value_does_not_leak(value):
     log_snr = torch.zeros(2)
     cond = {"sigma_8": given(torch.full((2,), value), present=False)}
     y = embedding(log_snr, cond)
-    torch.testing.assert_close(y, embedding(log_snr, None), rtol=0, atol=0)
+    torch.testing.assert_close(y, embedding(log_snr, absent(["sigma_8"], 2)), rtol=0, atol=0)
     y.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in embedding.parameters())
 
@@ -77,7 +71,7 @@ def test_an_absent_value_does_not_leak(value):
 def test_presence_is_per_sample_and_a_present_mean_differs_from_absence():
     embedding = Embedding(("sigma_8",), 16)
     cond = {"sigma_8": Condition(torch.zeros(2), torch.tensor([True, False]))}
-    mixed, without = embedding(torch.zeros(2), cond), embedding(torch.zeros(2), None)
+    mixed, without = embedding(torch.zeros(2), cond), embedding(torch.zeros(2), absent(["sigma_8"], 2))
     torch.testing.assert_close(mixed[1], without[1])
     assert not torch.allclose(mixed[0], without[0])
 
@@ -97,16 +91,29 @@ def test_every_condition_acts_under_its_own_name():
 def test_an_unknown_condition_is_refused_with_the_known_names():
     cond = {**absent(NAMES, 1), "n_s": given([0.0])}
     with pytest.raises(ValueError, match="unknown condition 'n_s': this network knows Omega_m, sigma_8"):
-        Embedding(NAMES, 16)(torch.zeros(1), cond)
+        check(cond, absent(NAMES, 1))
     with pytest.raises(ValueError, match="unknown condition 'sigma_8': this network knows none"):
-        Embedding((), 16)(torch.zeros(1), {"sigma_8": given([0.0])})
+        check({"sigma_8": given([0.0])}, {})
 
 
 def test_a_missing_condition_is_refused_and_says_how_to_be_absent():
     with pytest.raises(ValueError, match=r"condition 'sigma_8' is missing.*absent\(names, batch\)"):
-        Embedding(NAMES, 16)(torch.zeros(1), {"Omega_m": given([0.0])})
+        check({"Omega_m": given([0.0])}, absent(NAMES, 1))
 
 
-def test_a_condition_of_another_batch_is_refused():
-    with pytest.raises(ValueError, match=r"'sigma_8': .* shape \(2,\), got \(1,\) and \(1,\)"):
-        Embedding(("sigma_8",), 16)(torch.zeros(2), {"sigma_8": given([0.0])})
+def test_a_condition_of_another_batch_or_grid_is_refused():
+    with pytest.raises(ValueError, match=r"'sigma_8': .* shapes \(2,\) and \(2,\), got \(1,\) and \(1,\)"):
+        check({"sigma_8": given([0.0])}, absent(["sigma_8"], 2))
+    expected = absent(["log_error"], 2, grid=(4, 3))
+    with pytest.raises(ValueError, match=r"'log_error': .* \(2, 1, 4, 3\) and \(2,\), got \(2, 4, 3\) and \(2,\)"):
+        check({"log_error": Condition(torch.zeros(2, 4, 3), torch.ones(2, dtype=torch.bool))}, expected)
+    check(expected, expected)
+
+
+@pytest.mark.parametrize("grid", [(6,), (4, 3), (2, 3, 4)])
+def test_a_map_becomes_its_value_where_present_and_its_presence(grid):
+    value = torch.full((2, 1, *grid), 0.7)
+    value[1] = float("nan")  # what is absent may be anything
+    channels = map_channels(Condition(value, torch.tensor([True, False])))
+    expected = torch.stack([torch.tensor([0.7, 1.0]), torch.zeros(2)]).reshape(2, 2, *[1] * len(grid))
+    assert torch.equal(channels, expected.expand(2, 2, *grid))
