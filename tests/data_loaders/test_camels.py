@@ -84,7 +84,9 @@ def test_the_28_parameters(release):
     ds = open_field(path)
     names = [name for name in ds.coords if name not in ("group", "x", "y")]
     assert len(names) == 28
-    assert names[:9] == [*LH, "Omega_b", "h", "n_s"]
+    # The settings of the code, which are 3.6 A_SN1 and so on: not the A_SN1 of the set LH.
+    assert names[:9] == [*LH[:2], "WindEnergyIn1e51erg", "RadioFeedbackFactor", "VariableWindVelFactor",
+                         "RadioFeedbackReiorientationFactor", "Omega_b", "h", "n_s"]  # fmt: skip
     np.testing.assert_array_equal(ds.QuasarThresholdPower[::15], table[:, 27])
 
 
@@ -128,9 +130,63 @@ def test_a_file_with_a_header_names_its_columns(release):
     assert ds.A_AGN1[[0, 29]].values.tolist() == [1.12194, 3.96137]
 
 
+@pytest.mark.parametrize(
+    ("name", "params", "columns", "third"),
+    [
+        ("Maps_Mgas_Swift-EAGLE_LH_z=0.00.npy", "params_LH_Swift-EAGLE.txt", 6, "A_SN1"),
+        ("Maps_Mgas_Astrid_SB7_z=0.00.npy", "params_SB7_Astrid.txt", 7, "A_SN1"),
+        ("Maps_T_SIMBA_1P_z=0.00.npy", "params_1P_SIMBA.txt", 28, "GALSF_SUBGRID_DAA_LOADFACTOR"),
+        ("Maps_T_CROCODILE_SB26_z=0.00.npy", "params_SB26_CROCODILE.txt", 26, "SNMomentumBoostFactor"),
+        ("Maps_T_IllustrisTNG_L50n512_SB35_z=0.00.npy", "params_SB35_IllustrisTNG.txt", 35, "WindEnergyIn1e51erg"),
+        ("Maps_B_IllustrisTNG_EX_z=0.00.npy", "params_EX_IllustrisTNG.txt", 6, "A_SN1"),
+        ("Maps_B_IllustrisTNG_BE_z=0.00.npy", "params_BE_IllustrisTNG.txt", 6, "A_SN1"),
+    ],
+)
+def test_every_suite_has_names_of_its_own(release, name, params, columns, third):
+    path, _, table = release(name, 30, params, columns)
+    ds = open_field(path)
+    names = [key for key in ds.coords if key not in ("group", "x", "y")]
+    assert len(names) == columns
+    assert names[2] == third
+    np.testing.assert_array_equal(ds[third][::15], table[:, 2])
+    assert ds.attrs["set"] == name.split("_")[-2]
+    assert float(ds.x[-1] + ds.x[0]) == (50.0 if "L50n512" in name else 25.0)
+
+
+def test_an_nbody_run_has_the_cosmology_of_its_counterpart(release):
+    path, _, table = release("Maps_Mtot_Nbody_Astrid_LH_z=0.00.npy", 30, "params_LH_Astrid.txt")
+    ds = open_field(path)
+    np.testing.assert_array_equal(ds.sigma_8[::15], table[:, 1])
+    assert "A_SN1" not in ds.coords
+
+
+def test_names_and_seeds_without_a_header(release):
+    path, *_ = release("Maps_Mcdm_IllustrisTNG_SB28_z=0.00.npy", 30)
+    rows = [" ".join([f"SB28_{i}", *(f"{i + j / 100}" for j in range(28)), "20000"]) for i in range(2)]
+    (path.parent / "CosmoAstroSeed_IllustrisTNG_L25n256_SB28.txt").write_text("\n".join(rows) + "\n")
+    ds = open_field(path)
+    assert ds.QuasarThresholdPower[[0, -1]].values.tolist() == [0.27, 1.27]
+    assert "seed" not in ds.coords
+
+
+def test_the_table_of_the_release(tmp_path, shared_data):
+    """The real parameters of the 1,000 simulations of the set LH, beside maps of two pixels."""
+    table = shared_data / "cdm" / "CosmoAstroSeed_IllustrisTNG_L25n256_LH.txt"
+    path = tmp_path / "Maps_HI_IllustrisTNG_LH_z=0.00.npy"
+    np.save(path, np.ones((15_000, 2, 2), np.float32))
+    ds = open_field(path, params=table, select={"Omega_m": (0.3, 0.31)})
+    numbers = np.loadtxt(table, usecols=range(1, 7))
+    kept = np.flatnonzero((numbers[:, 0] >= 0.3) & (numbers[:, 0] <= 0.31))
+    np.testing.assert_array_equal(np.unique(ds.group), kept)
+    np.testing.assert_array_equal(ds.A_AGN2[::15], numbers[kept, 5])
+    (tmp_path / table.name).write_text("".join(table.read_text().splitlines(keepends=True)[:901]))
+    with pytest.raises(DataError, match="15000 maps do not belong to the 900 rows of CosmoAstroSeed"):
+        open_field(path)
+
+
 def test_parameters_by_name(release):
     path, *_ = release("Maps_Mcdm_IllustrisTNG_LH_z=0.00.npy", 30)
-    with pytest.raises(DataError, match=r"Maps_Mcdm.*expected params_LH_IllustrisTNG\.txt or .*--params"):
+    with pytest.raises(DataError, match=r"Maps_Mcdm.*expected params_LH_IllustrisTNG\.txt, .*--params"):
         open_field(path)
     (path.parent / "mine.txt").write_text(COSMO_ASTRO_SEED)
     assert float(open_field(path, params=path.parent / "mine.txt").sigma_8[0]) == 0.979
@@ -157,6 +213,7 @@ def test_parameters_of_another_length(release, rows):
         ("0.3 high\n", "expected numbers in the columns Omega_m, sigma_8"),
         ("", r"found lengths \[\]"),
         ("# Omega_m sigma_8\n", r"found lengths \[\]"),
+        ("0.3 nan\n", "finite numbers, found others in the columns sigma_8"),
     ],
 )
 def test_damaged_parameters(release, text, words):
