@@ -1,14 +1,41 @@
-"""Spectra as spectra: flux with inverse variance, mask and wavelengths, and what is done to them before a model."""
+"""Spectra as spectra: flux with inverse variance, mask and wavelengths, and what is done to them before a model.
+
+`prepare` brings spectra to one grid, frame, medium and norm; `rebin` and `covariance` are its arithmetic for one
+spectrum; `to_specutils` and its siblings hand spectra to astropy and back.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from data_loaders.spectra.dataset import spectra_dataset
+    from data_loaders.spectra.filters import filter_curve, filter_names, vega_flux
+    from data_loaders.spectra.lattice import align
+    from data_loaders.spectra.masks import bad_pixels, fill
+    from data_loaders.spectra.preparation import common_grid, parse_grid, prepare
+    from data_loaders.spectra.rebinning import covariance, effective_ivar, overlap, pixel_edges, rebin
+    from data_loaders.spectra.wavelengths import air_to_vacuum, vacuum_to_air
 
-__all__ = ["spectra_dataset"]
+_HOMES = {
+    "dataset": ("spectra_dataset",),
+    "filters": ("filter_curve", "filter_names", "vega_flux"),
+    "lattice": ("align",),
+    "masks": ("bad_pixels", "fill"),
+    "preparation": ("common_grid", "parse_grid", "prepare"),
+    "rebinning": ("covariance", "effective_ivar", "overlap", "pixel_edges", "rebin"),
+    "wavelengths": ("air_to_vacuum", "vacuum_to_air"),
+}
+_HOME = {name: f"data_loaders.spectra.{module}" for module, names in _HOMES.items() for name in names}
 
-_HOME = {"spectra_dataset": "data_loaders.spectra.dataset"}
+__all__ = [  # noqa: RUF022  (as in _HOMES)
+    "spectra_dataset",
+    "filter_curve", "filter_names", "vega_flux",
+    "align",
+    "bad_pixels", "fill",
+    "common_grid", "parse_grid", "prepare",
+    "covariance", "effective_ivar", "overlap", "pixel_edges", "rebin",
+    "air_to_vacuum", "vacuum_to_air",
+]  # fmt: skip
 
 
 def __getattr__(name: str):

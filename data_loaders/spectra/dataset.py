@@ -49,8 +49,8 @@ def spectra_dataset(
     frame : {"observed", "rest"}
         Of the wavelengths.
     objects : mapping, optional
-        Coordinates along ``sample``: ``redshift``, ``object_id`` (int64), ``group`` (int64), ``ra``, ``dec`` [deg], ...;
-        each an array, or a pair of array and attributes such as ``{"units": "deg"}``.
+        Coordinates along ``sample``: ``redshift``, ``object_id`` (int64), ``group`` (int64), ``ra``, ``dec`` [deg],
+        ...; each an array, or a pair of array and attributes such as ``{"units": "deg"}``.
     attrs : mapping, optional
         Of the dataset: ``source``, ``citation``, ``licence``, ...
 
@@ -61,7 +61,8 @@ def spectra_dataset(
 
     Examples
     --------
-    >>> ds = spectra_dataset(np.ones((2, 3)), np.array([4000.0, 4001, 4002]), units="", objects={"redshift": [0.1, 0.2]})
+    >>> grid = np.array([4000.0, 4001, 4002])
+    >>> ds = spectra_dataset(np.ones((2, 3)), grid, units="", objects={"redshift": [0.1, 0.2]})
     >>> ds.flux.dims, ds.wavelength.attrs["medium"]
     (('sample', 'wavelength'), 'vacuum')
     """

@@ -1,0 +1,262 @@
+"""Steps from spectra as they are stored to spectra as a model sees them, taken for the samples that are asked for.
+
+A step gives ``block(numbers) -> (flux, ivar, mask)`` of some samples, each ``(len(numbers), wavelength)``; it holds the
+step before it, the first one lazy variables. `variables` turns the last one into three lazy variables.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from data_loaders.errors import DataError
+from data_loaders.layout import main_variable
+from data_loaders.lazy import RowSource, lazy_variable
+from data_loaders.spectra.rebinning import rebin
+from data_loaders.spectra.wavelengths import convert
+
+__all__ = ["Norm", "Normalized", "Padded", "Resampled", "Scaled", "Step", "Stored", "replaced", "stored", "variables"]
+
+Block = tuple[np.ndarray, np.ndarray | None, np.ndarray]
+_ROWS = 256  # spectra in memory at a time, in double precision
+
+
+class Step(ABC):
+    """Spectra of a known number, computed some at a time."""
+
+    npix: int
+
+    @abstractmethod
+    def block(self, numbers: np.ndarray) -> Block:
+        """Flux, inverse variance (None if unknown to the file) and mask of the samples with these numbers."""
+
+
+@dataclass(frozen=True)
+class Stored(Step):
+    """Spectra as a reader gives them; without a mask pixels are bad where the inverse variance is 0."""
+
+    flux: xr.Variable
+    ivar: xr.Variable | None
+    mask: xr.Variable | None
+
+    @property
+    def npix(self) -> int:
+        """Pixels of a spectrum."""
+        return self.flux.shape[1]
+
+    def block(self, numbers: np.ndarray) -> Block:
+        """Read the samples with these numbers; what is not finite is bad."""
+        flux = self.flux[numbers].values.astype(np.float64)
+        ivar = None if self.ivar is None else self.ivar[numbers].values.astype(np.float64)
+        bad = ~np.isfinite(flux)
+        if self.mask is not None:
+            bad |= self.mask[numbers].values.astype(bool)
+        elif ivar is not None:
+            bad |= ~(ivar > 0)
+        if ivar is not None:
+            ivar = np.where(~bad & np.isfinite(ivar), np.maximum(ivar, 0), 0.0)
+        return np.where(bad, 0.0, flux), ivar, bad
+
+
+@dataclass(frozen=True)
+class Scaled(Step):
+    """Spectra times a factor each, such as ``1 + z`` from observed to rest frame."""
+
+    before: Step
+    factor: np.ndarray
+
+    @property
+    def npix(self) -> int:
+        """Pixels of a spectrum."""
+        return self.before.npix
+
+    def block(self, numbers: np.ndarray) -> Block:
+        """Scale the samples with these numbers."""
+        flux, ivar, mask = self.before.block(numbers)
+        factor = self.factor[numbers, None]
+        return flux * factor, None if ivar is None else ivar / factor**2, mask
+
+
+@dataclass(frozen=True)
+class Resampled(Step):
+    """Spectra on another grid, by `rebin`.
+
+    `wavelength` is one grid for all, or a variable ``(sample, wavelength)``, where pixels that are not finite or not
+    positive hold nothing. `factor` of each sample and the media go from its wavelengths to those of `grid`.
+    """
+
+    before: Step
+    wavelength: np.ndarray | xr.Variable
+    grid: np.ndarray
+    factor: np.ndarray
+    media: tuple[str, str] = ("vacuum", "vacuum")
+    where: str = "spectra"
+
+    @property
+    def npix(self) -> int:
+        """Pixels of the new grid."""
+        return len(self.grid)
+
+    def block(self, numbers: np.ndarray) -> Block:
+        """Rebin the samples with these numbers."""
+        flux, ivar, mask = self.before.block(numbers)
+        factors = self.factor[numbers]
+        if isinstance(self.wavelength, np.ndarray) and np.all(factors == factors[0]):
+            new = rebin(convert(self.wavelength, factors[0], *self.media), self.grid, flux, ivar, mask)
+            return new[0], None if ivar is None else new[1], new[2]
+        shape = (len(numbers), self.npix)
+        new = np.empty(shape), np.empty(shape), np.empty(shape, bool)
+        for i, number in enumerate(numbers):
+            row = self._row(number, factors[i], flux[i], None if ivar is None else ivar[i], mask[i])
+            for whole, part in zip(new, row):
+                whole[i] = part
+        return new[0], None if ivar is None else new[1], new[2]
+
+    def _row(self, number: int, factor: float, flux: np.ndarray, ivar: np.ndarray | None, mask: np.ndarray):
+        old = self.wavelength if isinstance(self.wavelength, np.ndarray) else self.wavelength[number].values
+        there = np.isfinite(old) & (old > 0)
+        try:
+            wavelength = convert(old[there], factor, *self.media)
+            return rebin(wavelength, self.grid, flux[there], None if ivar is None else ivar[there], mask[there])
+        except ValueError as error:
+            raise DataError(self.where, f"sample {number}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Padded(Step):
+    """Spectra as a part of a longer grid: what lies outside is masked."""
+
+    before: Step
+    start: int
+    npix: int  # type: ignore[assignment]
+
+    def block(self, numbers: np.ndarray) -> Block:
+        """Pad the samples with these numbers."""
+        flux, ivar, mask = self.before.block(numbers)
+        width = ((0, 0), (self.start, self.npix - self.start - self.before.npix))
+        return (
+            np.pad(flux, width),
+            None if ivar is None else np.pad(ivar, width),
+            np.pad(mask, width, constant_values=True),
+        )
+
+
+@dataclass(frozen=True)
+class Normalized(Step):
+    """Spectra over the mean or median of their good pixels in a window.
+
+    Without a good pixel there, or where that is not positive, the whole spectrum is masked and its norm is NaN: a sign
+    or a huge factor would be an invention.
+    """
+
+    before: Step
+    window: slice
+    statistic: str
+
+    @property
+    def npix(self) -> int:
+        """Pixels of a spectrum."""
+        return self.before.npix
+
+    def norm(self, block: Block) -> np.ndarray:
+        """Factor of each spectrum of a block ``(n,)``."""
+        flux, _, mask = block
+        values = np.ma.masked_array(flux[:, self.window], mask[:, self.window])
+        found = np.ma.filled((np.ma.median if self.statistic == "median" else np.ma.mean)(values, axis=1), np.nan)
+        return np.where(found > 0, found, np.nan).astype(np.float64)
+
+    def block(self, numbers: np.ndarray) -> Block:
+        """Normalize the samples with these numbers."""
+        flux, ivar, mask = block = self.before.block(numbers)
+        norm = self.norm(block)[:, None]
+        bad = mask | np.isnan(norm)
+        ivar = None if ivar is None else np.where(bad, 0.0, ivar * norm**2)
+        return np.where(bad, 0.0, flux / norm), ivar, bad
+
+
+@dataclass(frozen=True)
+class Norm(RowSource):
+    """What `Normalized` divides each spectrum by, times what it was divided by before."""
+
+    step: Normalized
+    length: int
+    earlier: xr.Variable | None = None
+    dtype = np.dtype(np.float64)
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """One number a spectrum."""
+        return (self.length,)
+
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Norms of the samples with these numbers."""
+        parts = [self.step.norm(self.step.before.block(part)) for part in _parts(numbers)]
+        norm = np.concatenate(parts)
+        return norm if self.earlier is None else norm * self.earlier[numbers].values
+
+
+@dataclass(frozen=True)
+class _Part(RowSource):
+    step: Step
+    which: int
+    length: int
+    dtype: np.dtype  # type: ignore[misc]
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return (self.length, self.step.npix)
+
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        values = np.empty((len(numbers), self.step.npix), self.dtype)
+        start = 0
+        for part in _parts(numbers):
+            values[start : start + len(part)] = self.step.block(part)[self.which]
+            start += len(part)
+        return values
+
+
+def _parts(numbers: np.ndarray) -> list[np.ndarray]:
+    return np.array_split(numbers, -(-len(numbers) // _ROWS))
+
+
+def variables(step: Step, like: Mapping[str, Any]) -> dict[str, xr.Variable]:
+    """Return lazy ``flux``, ``mask`` and, where `like` has one, ``ivar`` of a step.
+
+    Parameters
+    ----------
+    step : Step
+        The last step.
+    like : mapping
+        Variables ``flux`` and perhaps ``ivar`` and ``mask`` of the spectra before, for their dtypes and attributes.
+    """
+    dims, length = ("sample", "wavelength"), like["flux"].shape[0]
+    made = {}
+    for which, name in enumerate(("flux", "ivar", "mask")):
+        given = like.get(name)
+        if name != "mask" and given is None:
+            continue
+        attrs = {"long_name": "bad pixel"} if given is None else dict(given.attrs)
+        dtype = np.dtype(bool) if name == "mask" else np.result_type(given.dtype, np.float32)  # type: ignore[union-attr]
+        made[name] = lazy_variable(dims, _Part(step, which, length, dtype), attrs)
+    return made
+
+
+def stored(ds: xr.Dataset) -> Stored:
+    """Return the first step: the spectra of a dataset."""
+    ivar, mask = (ds[name].variable if name in ds.variables else None for name in ("ivar", "mask"))
+    return Stored(main_variable(ds).variable, ivar, mask)
+
+
+def replaced(ds: xr.Dataset, step: Step, wavelength: xr.Variable) -> xr.Dataset:
+    """Return `ds` with the spectra of `step` on these wavelengths; what else lies along the old ones is left out."""
+    name = str(main_variable(ds).name)
+    like = {"flux": ds[name].variable, **{key: ds[key].variable for key in ("ivar", "mask") if key in ds.variables}}
+    made = variables(step, like)
+    kept = ds.drop_vars([key for key, variable in ds.variables.items() if "wavelength" in variable.dims])
+    new = kept.assign_coords({"wavelength": wavelength, **{key: made[key] for key in made if key != "flux"}})
+    new[name] = made["flux"]
+    new.encoding, new.attrs = dict(ds.encoding), dict(ds.attrs)
+    return new
