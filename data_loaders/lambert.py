@@ -11,9 +11,9 @@ cos(c / 2); the ratio of the two is 1.17 at abs(b) = 45 deg and 1.59 at 15 deg.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
 from data_loaders.errors import DataError
 
@@ -84,8 +84,8 @@ class Lambert:
         return np.degrees(np.arcsin(np.clip(1 - far[0] ** 2 - far[1] ** 2, -1, 1)))
 
 
-def lambert_of(header: fits.Header, path: Path) -> Lambert:
-    """Return the projection that a header describes.
+def lambert_of(header: Any, path: Path) -> Lambert:
+    """Return the projection that a header, or another mapping of its keywords, describes.
 
     Raises
     ------

@@ -20,8 +20,7 @@ def packaged_data(name: str) -> Path:
     'cdm.h5'
     """
     folder = Path(str(files("data_loaders") / "data"))
-    path = folder / f"{name}.h5"
-    if not path.is_file():
-        known = ", ".join(sorted(each.stem for each in folder.glob("*.h5"))) or "none"
-        raise FileNotFoundError(f"no packaged set {name!r}; there is {known}")
-    return path
+    sets = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in (".h5", ".fits")}
+    if name not in sets:
+        raise FileNotFoundError(f"no packaged set {name!r}; there is {', '.join(sets) or 'none'}")
+    return sets[name]

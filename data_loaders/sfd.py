@@ -54,7 +54,7 @@ def read_sfd(
     min_latitude: float = 0.0,
     mask: str | Path | Sequence[str | Path] | None = None,
     mask_bits: int | str = "large_object,no_iras",
-    split: Sequence[float] = (0.1, 0.2),
+    split: tuple[float, float] = (0.1, 0.2),
     seed: int = 0,
 ) -> xr.Dataset:
     """Patches of a map in the projection of Schlegel, Finkbeiner & Davis.
@@ -101,7 +101,7 @@ def read_sfd(
     """
     here = _open_map(path, _is_map)
     try:
-        cutting = Cutting(size, rebin, stride, block, tuple(split), seed)
+        cutting = Cutting(size, rebin, stride, block, split, seed)
     except (TypeError, ValueError) as error:
         raise DataError(path, str(error)) from None
     values = fits_data(path, here.number)
@@ -182,7 +182,9 @@ def _assemble(here: _Map, cutting: Cutting, placed: Placed) -> xr.Dataset:
     lon, lat = here.sky.sky(placed.top + (cutting.extent - 1) / 2, placed.left + (cutting.extent - 1) / 2)
     title = str(header.get("OBJECT", "")).strip() or "sky map"
     name = _NAMES.get(title, "sky_map")
-    attrs = {"long_name": title} | ({"units": str(header["BUNIT"]).strip()} if "BUNIT" in header else {})
+    attrs = {"long_name": title, "citation": CITATION} | (
+        {"units": str(header["BUNIT"]).strip()} if "BUNIT" in header else {}
+    )
     source = Windows(here.path, here.number, placed.top, placed.left, cutting.size, cutting.rebin)
     offset = (np.arange(cutting.size) - (cutting.size - 1) / 2) * cutting.rebin * here.sky.pixel_size
     coords = {
@@ -206,9 +208,9 @@ def _numbers(sky: Lambert, cutting: Cutting, placed: Placed) -> np.ndarray:
 
 
 def _provenance(here: _Map, cutting: Cutting, placed: Placed) -> dict[str, Any]:
-    header = here.hdu.header
+    header, pixel = here.hdu.header, 60 * cutting.rebin * here.sky.pixel_size
     attrs = {
-        "source": f"{here.path.name}: patches of {cutting.size} pixels of {60 * cutting.rebin * here.sky.pixel_size:.2f}'",
+        "source": f"{here.path.name}: patches of {cutting.size} pixels of {pixel:.2f}'",
         "citation": CITATION,
         "projection": "Lambert zenithal equal-area about the Galactic pole",
         "rejected": placed.rejected,
