@@ -9,6 +9,7 @@ import xarray as xr
 
 from data_loaders.errors import DataError
 from data_loaders.layout import BOUNDARIES, BOX_UNITS, grid_dims, main_variable
+from data_loaders.lazy import Single, lazy_variable
 
 # What the axes of a bare array may be, by their number.
 _DIMS_OF_NDIM = {
@@ -80,6 +81,9 @@ def _name_dims(ds: xr.Dataset, dims: str | Sequence[str] | None, where: object) 
     field = main_variable(ds)
     if dims is not None:
         names = tuple(dims.split() if isinstance(dims, str) else dims)
+        if "sample" not in names and len(names) == field.ndim - (field.dims[0] == "sample"):
+            ds, names = _one_sample(ds, where), ("sample", *names)
+            field = main_variable(ds)
         if len(names) != field.ndim or len(set(names)) != field.ndim or names[0] != "sample":
             expected = "--dims needs one name for each axis, 'sample' first"
             raise DataError(where, f"{expected}; the array has shape {field.shape}, given: {' '.join(names)}")
@@ -94,6 +98,17 @@ def _name_dims(ds: xr.Dataset, dims: str | Sequence[str] | None, where: object) 
             raise DataError(where, f"an array of shape {field.shape} may be either; say which: {told}")
         names = tuple(choices[0].split())
     return ds.rename({old: new for old, new in zip(field.dims, names) if old != new})
+
+
+def _one_sample(ds: xr.Dataset, where: object) -> xr.Dataset:
+    """Return an array whose axes are all named otherwise as one sample."""
+    field = main_variable(ds)
+    if field.dims[0] == "sample":
+        if field.sizes["sample"] != 1:
+            raise DataError(where, f"--dims needs 'sample' first: there are {field.sizes['sample']}")
+        return ds
+    dims = ("sample", *map(str, field.dims))
+    return ds.assign({str(field.name): lazy_variable(dims, Single(field.variable), field.attrs)})
 
 
 def _per_axis(value: Any, grid: tuple[str, ...], name: str, where: object) -> list[Any]:

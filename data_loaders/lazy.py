@@ -5,6 +5,7 @@ An index is a tuple with an integer, a slice or a vector of integers for each ax
 (outer indexing, as in xarray).
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
+
+from data_loaders.inflate import inflated
 
 Index = tuple[Any, ...]
 
@@ -65,10 +68,38 @@ def outer(array, index: Index) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """How stored numbers stand for values, as FITS has it: ``value = scale * stored + zero``.
+
+    `flip` is the sign bit of its convention for unsigned integers, `blank` the integer that stands for no value.
+    """
+
+    scale: float = 1.0
+    zero: float = 0.0
+    flip: bool = False
+    blank: int | None = None
+
+    def __call__(self, raw: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Values in the native dtype; a new array."""
+        values = raw
+        if self.flip:
+            unsigned = np.dtype(f"u{raw.itemsize}")
+            values = raw.astype(unsigned) ^ unsigned.type(1 << (8 * raw.itemsize - 1))
+        elif (self.scale, self.zero) != (1.0, 0.0):
+            values = raw * self.scale + self.zero
+        values = np.array(values, dtype=dtype)
+        if self.blank is not None:
+            values[raw == self.blank] = np.nan
+        return values
+
+
+@dataclass(frozen=True)
 class MappedArray:
     """A block of numbers at `offset` bytes in a file, through a memory map.
 
-    `flip` is the sign bit of the unsigned-integer convention of FITS; `scale` and `zero` its linear one.
+    `stride` is the distance in bytes from one row to the next where rows hold more than these numbers (a column of a
+    table). `inside` names a part of the file that has to be inflated first, and stays in memory once it is: a member
+    of a zip file, or ``""`` for a file that is gzipped.
     """
 
     path: Path
@@ -77,21 +108,25 @@ class MappedArray:
     dtype: np.dtype
     offset: int
     order: Any = "C"
-    scale: float = 1.0
-    zero: float = 0.0
-    flip: bool = False
+    scaling: Scaling = Scaling()
+    stride: int | None = None
+    inside: str | None = None
 
     def read(self, index: Index) -> np.ndarray:
         """Values at an outer index, in the native dtype."""
-        raw = np.memmap(self.path, self.stored, "r", self.offset, self.shape, self.order)
-        values = outer(raw, index)
-        if self.flip:
-            unsigned = np.dtype(f"u{self.stored.itemsize}")
-            sign = unsigned.type(1 << (8 * self.stored.itemsize - 1))
-            values = values.astype(unsigned) ^ sign
-        elif (self.scale, self.zero) != (1.0, 0.0):
-            values = values * self.scale + self.zero
-        return np.array(values, dtype=self.dtype)
+        return self.scaling(outer(self._stored(), index), self.dtype)
+
+    def _stored(self) -> np.ndarray:
+        row = self.stored.itemsize * math.prod(self.shape[1:])
+        nbytes = (self.shape[0] - 1) * self.stride + row if self.stride else row * self.shape[0]
+        if self.inside is None:
+            block = np.memmap(self.path, np.uint8, "r", self.offset, (nbytes,))
+        else:
+            block = inflated(self.path, self.inside, self.offset, nbytes)
+        if self.stride is None:
+            return np.ndarray(self.shape, self.stored, block, order=self.order)
+        inner = np.empty((0, *self.shape[1:]), self.stored).strides[1:]
+        return np.ndarray(self.shape, self.stored, block, strides=(self.stride, *inner))
 
 
 @dataclass(frozen=True)
@@ -131,7 +166,7 @@ class RowSource(ABC):
     def read(self, index: Index) -> np.ndarray:
         """Values at an outer index, in the native dtype."""
         first, *rest = index
-        asked, inverse = np.unique(np.atleast_1d(np.arange(self.shape[0])[first]), return_inverse=True)
+        asked, inverse = np.unique(positions(first, self.shape[0]), return_inverse=True)
         shape = (len(asked), *self.shape[1:])
         values = self.rows(asked) if len(asked) else np.empty(shape, self.dtype)
         if values.shape != shape:
@@ -162,6 +197,28 @@ class Powers:
 
 
 @dataclass(frozen=True)
+class Single:
+    """One array as one sample: a first axis of length one before those of a variable."""
+
+    variable: xr.Variable
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape with the axis of samples."""
+        return (1, *self.variable.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """That of the variable."""
+        return self.variable.dtype
+
+    def read(self, index: Index) -> np.ndarray:
+        """Values at an outer index."""
+        first, *rest = index
+        return outer(self.variable[tuple(rest)].values[None], (first, *[slice(None)] * (self.variable.ndim)))
+
+
+@dataclass(frozen=True)
 class Joined:
     """Variables one after the other along their first axis."""
 
@@ -181,7 +238,7 @@ class Joined:
         """Values at an outer index; each part is asked once."""
         first, *rest = index
         starts = np.cumsum([0] + [part.shape[0] for part in self.parts])
-        rows = np.atleast_1d(np.arange(starts[-1])[first])
+        rows = positions(first, int(starts[-1]))
         owner = np.searchsorted(starts, rows, side="right") - 1
         blocks = np.empty((len(rows), *self._rest_shape(tuple(rest))), self.dtype)
         for i in np.unique(owner):
@@ -192,7 +249,15 @@ class Joined:
 
     def _rest_shape(self, rest: Index) -> tuple[int, ...]:
         lengths = self.shape[1:]
-        return tuple(len(np.arange(n)[i]) for n, i in zip(lengths, rest) if not _is_integer(i))
+        return tuple(len(positions(i, n)) for n, i in zip(lengths, rest) if not _is_integer(i))
+
+
+def positions(index: Any, n: int) -> np.ndarray:
+    """Positions along an axis of length `n` that an integer, a slice or a vector of integers names."""
+    if isinstance(index, slice):
+        return np.arange(*index.indices(n))
+    numbers = np.atleast_1d(np.asarray(index))
+    return np.where(numbers < 0, numbers + n, numbers)
 
 
 def _as_slice(rows: np.ndarray):

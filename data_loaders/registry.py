@@ -19,7 +19,7 @@ import xarray as xr
 from data_loaders.errors import DataError
 
 ENTRY_POINT_GROUP = "sciffusion.readers"
-_BUILT_IN = ("hdf5", "netcdf", "npy", "fits", "fits_writer", "camels", "sfd")
+_BUILT_IN = ("hdf5", "netcdf", "npy", "fits", "fits_writer", "camels", "quijote", "sfd")
 _HEAD_BYTES = 2880
 
 
@@ -114,7 +114,7 @@ def readers() -> dict[str, Reader]:
 
     Examples
     --------
-    >>> {"camels", "fits", "hdf5", "hdf5_array", "netcdf", "npy"} <= set(readers())
+    >>> {"camels", "quijote", "fits", "hdf5", "hdf5_array", "netcdf", "npy"} <= set(readers())
     True
     """
     _load()

@@ -115,21 +115,14 @@ def test_one_image_of_several_is_named(tmp_path):
     for dataset in ("IVAR", "ivar", 2, "2"):
         assert float(open_field(tmp_path / "a.fits", dataset=dataset, **BARE).ivar.mean()) == 1
     for dataset in ("MASK", 0, 7):
-        with pytest.raises(DataError, match=rf"{dataset}.* is no image; .*it holds: 0 PRIMARY"):
+        with pytest.raises(DataError, match=rf"{dataset}.* is no image or column.*it holds: 0 PRIMARY"):
             open_field(tmp_path / "a.fits", dataset=dataset, **BARE)
 
 
 def test_no_image(tmp_path):
     table = fits.BinTableHDU(np.zeros(3, [("a", "f4")]), name="STARS")
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "a.fits")
-    with pytest.raises(DataError, match=r"expected one image, found 0; .*1 STARS BinTableHDU"):
-        open_field(tmp_path / "a.fits", **BARE)
-
-
-def test_a_compressed_image_is_not_mistaken(tmp_path):
-    hdu = fits.CompImageHDU(np.ones((4, 8, 8), np.float32))
-    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fits")
-    with pytest.raises(DataError, match="expected one image, found 0"):
+    with pytest.raises(DataError, match=r"expected one image, found 0; .*1 STARS table of 3 rows"):
         open_field(tmp_path / "a.fits", **BARE)
 
 

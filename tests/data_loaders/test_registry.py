@@ -45,13 +45,13 @@ def test_neither_torch_nor_sciffusion_is_imported():
 
 
 def test_unknown_reader_names_the_known(npy):
-    with pytest.raises(DataError, match=r"maps\.npy: no reader 'nyp'; known readers: camels, fits, hdf5, .*npy"):
+    with pytest.raises(DataError, match=r"maps\.npy: no reader 'nyp'; known readers: .*camels, .*fits, .*hdf5, .*npy"):
         open_field(npy, reader="nyp", **BARE)
 
 
 def test_unknown_content_names_the_known(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
-    with pytest.raises(DataError, match=r"a\.txt: no reader knows this content .*known readers: camels"):
+    with pytest.raises(DataError, match=r"a\.txt: no reader knows this content .*known readers: .*camels"):
         open_field(tmp_path / "a.txt")
 
 
