@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 from sciffusion import __version__
 from sciffusion.checkpoint import Checkpoint
 from sciffusion.condition import Conditioned
+from sciffusion.conditions import Conditions, Scale
 from sciffusion.config import DiffusionConfig, SamplingConfig, build_sampler, build_schedule
-from sciffusion.dataset import Conditions, Scale
 from sciffusion.denoise import PREDICTIONS, Denoiser
 from sciffusion.nn.config import UNetConfig
 from sciffusion.nn.embed import MASK
@@ -314,13 +314,9 @@ class Model:
 
     def _given(self, name: str, value: Any, like: np.ndarray) -> np.ndarray:
         """What was asked for condition `name`, in the shape and type of `like`: (num,) or (num, *grid)."""
-        dims = ["sample", *self._grid][: like.ndim]
         if isinstance(value, xr.DataArray):
-            for dim in set(value.dims) & set(value.coords) & set(self._grid):
-                if not np.array_equal(value[dim], self.checkpoint.coords[dim]):
-                    raise ValueError(f"condition {name!r}: its {dim} is not the model's; interpolate it to that grid")
-            if value.dims and set(value.dims) <= set(dims):
-                value = value.variable.set_dims(dict(zip(dims, like.shape))).transpose(*dims)
+            sizes = dict(zip(["sample", *self._grid], like.shape))
+            value = _on_grid(name, value, sizes, self.checkpoint.coords)
         array = np.asarray(np.nan if value is None else value, np.float64)
         if array.shape not in ((), like.shape[1:], like.shape):
             shapes = " or ".join(str(shape) for shape in dict.fromkeys((like.shape[1:], like.shape)) if shape)
@@ -365,3 +361,15 @@ class Model:
             "network_calls": calls,
             "seed": seed,
         }
+
+
+def _on_grid(
+    name: str, value: xr.DataArray, sizes: Mapping[str, int], coords: Mapping[str, xr.DataArray]
+) -> np.ndarray:
+    """Spread a labelled condition over the dims of `sizes`, once its own are seen to agree."""
+    for dim, size in value.sizes.items():
+        if sizes.get(str(dim)) != size:
+            raise ValueError(f"condition {name!r}: its dim {dim} has {size} pixels; expected dims among {dict(sizes)}")
+        if dim in value.coords and dim in coords and not np.allclose(value[dim], coords[str(dim)], rtol=1e-6, atol=0):
+            raise ValueError(f"condition {name!r}: its {dim} is not the model's; interpolate it to that grid")
+    return value.variable.set_dims(dict(sizes)).transpose(*sizes).values

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import platform
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -31,16 +28,19 @@ from tqdm.auto import tqdm
 from data_loaders import write_field
 from data_loaders.files import replacing
 from sciffusion import __version__, plot
+from sciffusion.budget import Budget
 from sciffusion.checkpoint import Checkpoint, load_state, save_state
+from sciffusion.conditions import Conditions, has_bad_pixels
 from sciffusion.config import RunConfig, build_sampler
-from sciffusion.dataset import Conditions, FieldDataset, groups_of, has_bad_pixels, split_by_group
+from sciffusion.dataset import FieldDataset, groups_of, split_by_group
 from sciffusion.field import get_field
 from sciffusion.generate import CHECKPOINT, Model, build_denoiser, pick_device
 from sciffusion.nn.embed import MASK
 from sciffusion.nn.runtime import autocast, tune_allocator
 from sciffusion.statistics.grid import grid_dims
+from sciffusion.stopping import Stopping
 from sciffusion.symmetry import symmetries
-from sciffusion.train import DenoisingObjective, Progress, Trainer
+from sciffusion.train import BANDS, DenoisingObjective, Progress, Trainer
 from sciffusion.transform import chain
 from sciffusion.validate import FILES, Comparison, compare
 
@@ -54,14 +54,7 @@ OUTPUTS = (CONFIG, PROGRESS, CHECKPOINT, SAMPLES, "loss.png", *FILES)
 # A resumed run may differ from the one it goes on with in these settings, which change none of its numbers.
 FREE_ON_RESUME = ("out", "resume", "overwrite", "dry_run", "device")
 
-_FIGURE_SECONDS = 20.0  # comparison, figures and files at the end
-_DRAWING, _LEAST_DRAWN = 0.3, 16  # part of the budget that drawing may take by default, and the fewest samples
 _LEAST_TEST = 4  # two halves of two samples make the smallest floor
-_PACE_STEPS = (3, 23)  # steps whose median time fixes the number of samples: the first ones warm caches up
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was stopped by a signal, after its state was saved."""
 
 
 @dataclass
@@ -90,9 +83,8 @@ class Run:
     def __init__(self, config: RunConfig, progress: bool = True) -> None:
         self.config, self.progress = config, progress
         self.folder = Path(config.out or f"runs/{config.field}")
-        self.began = time.monotonic()
-        self._most = 256  # samples drawn at the end, by default; fewer where the budget is short
-        self._caught = self._polled = False  # a signal came; the training loop looks for one after every step
+        self.budget = Budget(config.minutes, config.sampling.num)
+        self.stopping = Stopping(f"sciffusion-train --field {config.field} --out {self.folder} --resume")
 
     def execute(self) -> Comparison | None:
         """Train, draw, compare and write everything into the folder.
@@ -117,7 +109,7 @@ class Run:
         self._say(self.plan(prepared))
         if self.config.dry_run:
             return None
-        with self._signals():
+        with self.stopping.watching():
             self._start(prepared)
             self._train(prepared)
             width = self._choose_average(prepared)
@@ -203,6 +195,7 @@ class Run:
             if numbers["transform"] != prepared.train.transform.to_dict():
                 raise ValueError(f"{prepared.train.source}: not the data of the run to resume")
             prepared.trainer.load_state(tensors, numbers)
+            self.budget.most = numbers["most_drawn"]
             self._trim_log(prepared.trainer.samples)
             self._say(f"resuming after {prepared.trainer.samples} samples")
             return
@@ -231,16 +224,18 @@ class Run:
     def _save_state(self, prepared: Prepared) -> None:
         tensors, numbers = prepared.trainer.state()
         transform = prepared.train.transform.to_dict()
-        save_state(self.folder / STATE, tensors, {**numbers, "config": self._settings(), "transform": transform})
+        numbers |= {"config": self._settings(), "transform": transform, "most_drawn": self.budget.most}
+        save_state(self.folder / STATE, tensors, numbers)
         if prepared.trainer.samples:
             self._save_checkpoint(prepared, 0, {})
 
     def _train(self, prepared: Prepared) -> None:
         trainer, config = prepared.trainer, self.config.training
-        saved, losses, pace, self._polled = time.monotonic(), [], [], True
+        saved, losses, pace = time.monotonic(), [], []
         bar = tqdm(total=trainer.total, initial=trainer.samples, desc="training", unit="map",
                    disable=None if self.progress else True)  # fmt: skip
-        with bar, open(self.folder / PROGRESS, "a", buffering=1, encoding="utf-8") as log:
+        log = open(self.folder / PROGRESS, "a", buffering=1, encoding="utf-8")  # noqa: SIM115  (closed below)
+        with self.stopping.polled(), bar, log:
             for progress in trainer:
                 log.write(json.dumps(_line(progress)) + "\n")
                 losses = [*losses[-99:], progress.loss]
@@ -252,72 +247,35 @@ class Run:
                 bar.update(progress.samples - bar.n)
                 if _due(progress, trainer.total, config.evaluations, config.batch_size):
                     log.write(json.dumps(self._evaluate(prepared, 0)) + "\n")
-                if self._caught or time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                if self.stopping.asked or time.monotonic() - saved > 60 * config.checkpoint_minutes:
                     self._save_state(prepared)
                     saved = time.monotonic()
-                if self._caught:
-                    raise self._interrupted(f"after {trainer.samples} samples")
-        self._polled = False
+                if self.stopping.asked:
+                    raise self.stopping.interrupted(f"after {trainer.samples} samples")
         self._save_state(prepared)
+        if self.stopping.asked:
+            raise self.stopping.interrupted("at the end of training")
 
-    def _interrupted(self, when: str) -> Interrupted:
-        resume = f"sciffusion-train --field {self.config.field} --out {self.folder} --resume"
-        return Interrupted(f"stopped {when}; go on with\n  {resume}")
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM end a training step and its checkpoint first, and any other part at once."""
-
-        def handle(number: int, _: Any) -> None:
-            self._caught = True
-            if not self._polled:
-                raise self._interrupted("outside of training, with its state saved")
-
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Python delivers signals to the main thread alone
-            return
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _fix_total(self, prepared: Prepared, pace: list[float]) -> None:
+    def _fix_total(self, prepared: Prepared, seconds: list[float]) -> None:
         """Once the speed is known, set the total of samples that the budget allows."""
         trainer, config = prepared.trainer, self.config
-        if len(pace) < _PACE_STEPS[1] and sum(pace) < 6 * config.minutes:
+        pace = self.budget.pace(seconds)
+        if pace is None:
             return
-        step = median(pace[_PACE_STEPS[0] :] or pace)
-        reserve = self._reserve(prepared)
-        if reserve > 0.9 * 60 * config.minutes:
-            raise ValueError(
-                f"held-out losses, {self._num(prepared)} samples and figures would take about {reserve / 60:.1f} of "
-                f"the {config.minutes:g} minutes: give more minutes, or lower sampling.num or sampling.steps"
-            )
-        left = 60 * config.minutes - (time.monotonic() - self.began) - reserve
-        steps = trainer.step + max(1, int(left / step))
-        trainer.total = steps * config.training.batch_size
-        self._say(f"{step:.2f} s a step of {config.training.batch_size}: {trainer.total} samples fit the budget")
+        evaluations = config.training.evaluations + len(config.training.ema)
+        heldout = evaluations * BANDS * min(config.training.heldout, len(prepared.validation))
+        calls = build_sampler(config.sampling).calls()
+        reserve = self.budget.reserve(self._call_seconds(prepared), heldout, calls, len(prepared.split["test"]))
+        trainer.total = (trainer.step + self.budget.steps(pace, reserve)) * config.training.batch_size
+        self._say(f"{pace:.2f} s a step of {config.training.batch_size}: {trainer.total} samples fit the budget")
 
-    def _reserve(self, prepared: Prepared) -> float:
-        """Seconds that held-out losses, sampling and figures will take."""
-        config = self.config
-        with autocast(prepared.trainer.device, config.training.precision):
+    def _call_seconds(self, prepared: Prepared) -> float:
+        """Seconds of a call of the network for one sample."""
+        with autocast(prepared.trainer.device, self.config.training.precision):
             prepared.objective.heldout(prepared.validation, 1)  # the first call is a slow one
             began = time.monotonic()
             prepared.objective.heldout(prepared.validation, 16)
-        per_map = 1.1 * (time.monotonic() - began) / (8 * min(16, len(prepared.validation)))  # eight noise bands
-        evaluations = config.training.evaluations + len(config.training.ema)
-        heldout = evaluations * 8 * min(config.training.heldout, len(prepared.validation))
-        calls = build_sampler(config.sampling).calls()
-        self._most = max(_LEAST_DRAWN, min(self._most, int(_DRAWING * 60 * config.minutes / (calls * per_map))))
-        return per_map * (heldout + calls * self._num(prepared)) + min(_FIGURE_SECONDS, 12 * config.minutes)
-
-    def _num(self, prepared: Prepared) -> int:
-        if self.config.sampling.num is not None:
-            return self.config.sampling.num
-        return min(self._most, len(prepared.split["test"]))
+        return 1.1 * (time.monotonic() - began) / (BANDS * min(16, len(prepared.validation)))
 
     def _evaluate(self, prepared: Prepared, which: int) -> dict[str, Any]:
         """Held-out loss per noise band with the weights of average number `which`."""
@@ -373,7 +331,7 @@ class Run:
         field = prepared.field
         model = Model(Checkpoint.open(self.folder / CHECKPOINT), self.folder / CHECKPOINT, self.config.device)
         test = prepared.split["test"]
-        num = self._num(prepared)
+        num = self.budget.drawn(len(test))
         chosen = np.sort(test[np.linspace(0, len(test) - 1, min(num, len(test))).astype(int)])
         real = field.isel(sample=chosen).load()
         partner = np.arange(num) % len(chosen)
@@ -395,7 +353,7 @@ class Run:
         self._save_checkpoint(prepared, width, comparison.scores)
         self._say(comparison.summary())
         self._say(f"{self.folder}: {CHECKPOINT}, {SAMPLES}, figures, scores.json; "
-                  f"{(time.monotonic() - self.began) / 60:.1f} minutes")  # fmt: skip
+                  f"{self.budget.elapsed / 60:.1f} minutes")  # fmt: skip
         return comparison
 
 
