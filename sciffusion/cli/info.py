@@ -30,6 +30,8 @@ def describe_field(ds: xr.Dataset) -> Iterator[str]:
     for name, coord in field.coords.items():
         if coord.dims == ("sample",):
             yield f"  {name}(sample): {_range(coord.values)} {coord.attrs.get('units', '')}".rstrip()
+        elif "sample" in coord.dims:
+            yield f"  {name}({', '.join(map(str, coord.dims))}): {coord.dtype} {coord.attrs.get('units', '')}".rstrip()
     for key, value in {**field.attrs, **ds.attrs}.items():
         if key not in ("long_name", "units", "field"):
             yield f"{key}: " + " ".join(str(value).split())
@@ -47,7 +49,8 @@ def describe_model(model: Model) -> Iterator[str]:
     yield f"sampling: {_flat(config['sampling'])}"
     for name in model.conditions.names:
         low, high = model.conditions.range(name)
-        yield f"  condition {name}: {low:g} to {high:g} {model.conditions.units[name]}".rstrip()
+        on = f" on ({', '.join(map(str, model.checkpoint.coords))})" if name in model.conditions.maps else ""
+        yield f"  condition {name}{on}: {low:g} to {high:g} {model.conditions.units[name]}".rstrip()
     yield "transform: " + ", then ".join(
         _flat(part) for part in header["transform"].get("parts", [header["transform"]])
     )
@@ -85,7 +88,10 @@ def _grid(coords: Any, dims: Sequence[Any]) -> Iterator[str]:
 
 
 def _range(values: Any) -> str:
-    distinct = sorted(set(values.tolist()))
+    known = [value for value in values.tolist() if value == value]  # NaN: not known
+    distinct, unknown = sorted(set(known)), len(values) - len(known)
+    if unknown:
+        return f"{_range(values[values == values]) if known else 'none'}, unknown in {unknown} samples"
     if len(distinct) == 1:
         return f"{distinct[0]}"
     if isinstance(distinct[0], str):

@@ -39,7 +39,8 @@ class SampleConfig:
     guidance
         Weight of classifier-free guidance; 1 is none.
     condition
-        NAME=VALUE, once for each condition to fix; the others are drawn from the training set.
+        NAME=VALUE, once for each condition to fix, on the grid too: one value for all pixels; nan is 'not known'. The
+        others are drawn from the training set.
     unconditional
         Hide all conditions from the network.
     seed
