@@ -11,10 +11,10 @@ from tqdm.auto import tqdm
 
 from data_loaders.errors import DataError
 from data_loaders.files import refuse_existing
-from data_loaders.join import join, same_axis
-from data_loaders.labels import Labels, complete
-from data_loaders.layout import as_dataset, check_layout
 from data_loaders.guard import guarded, naming
+from data_loaders.join import join
+from data_loaders.labels import Labels, complete
+from data_loaders.layout import as_dataset, check_layout, same_axis
 from data_loaders.objects import group_objects
 from data_loaders.registry import Reader, find_reader, find_writer, writers
 from data_loaders.selection import select_samples

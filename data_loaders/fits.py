@@ -5,6 +5,7 @@ tile by tile. A gzipped file can be read from its start alone: it is inflated wh
 """
 
 import gzip
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,24 +113,21 @@ def _variable_name(hdu: Any) -> str:
 
 def _choose(path: Path, hdus: Any, wanted: str | int | None) -> tuple[int, str | None]:
     """Return the number of the HDU that is wanted, and the column if it is a table."""
-    images = [(i, None) for i, hdu in enumerate(hdus) if _is_array(hdu)]
+    arrays = [(i, None) for i, hdu in enumerate(hdus) if isinstance(hdu, _IMAGES) and math.prod(hdu.shape) > 1]
+    images = [(i, None) for i, _ in arrays if len(hdus[i].shape) > 1] or arrays
     tables = [i for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU)]
     columns = [(i, name) for i in tables for name in vector_columns(hdus[i])]
     if wanted is None:
         found = images or columns
         told = f"expected one image, found {len(images)}" + (f", and {len(columns)} vectors" if columns else "")
     else:
-        found = [(i, name) for i, name in [*images, *columns] if _is_meant(str(wanted).upper(), i, hdus[i].name, name)]
+        found = [(i, name) for i, name in [*arrays, *columns] if _is_meant(str(wanted).upper(), i, hdus[i].name, name)]
         told = f"{wanted!r} is no image or column of vectors" if not found else f"{wanted!r} names {len(found)} arrays"
     if len(found) != 1:
         listing = ", ".join(f"{i} {hdu.name or '-'} {_kind(hdu)}" for i, hdu in enumerate(hdus))
         how = "name one with dataset= (--dataset): an HDU by name or number, COLUMN, or HDU/COLUMN"
         raise DataError(path, f"{told}; {how}; it holds: {listing}")
     return found[0]
-
-
-def _is_array(hdu: Any) -> bool:
-    return isinstance(hdu, _IMAGES) and len(hdu.shape) >= 2 and 0 not in hdu.shape
 
 
 def _is_meant(wanted: str, number: int, name: str, column: str | None) -> bool:

@@ -1,6 +1,8 @@
 """NumPy's npy: an array through a memory map, its labels in ``<name>.npy.json`` beside it."""
 
+import math
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -21,6 +23,35 @@ def sidecar(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
+class Header(NamedTuple):
+    """What the head of an npy file says, and where its numbers begin."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool
+    offset: int
+
+
+def read_header(stream: IO[bytes], path: Path) -> Header:
+    """Read the head of an array in npy format.
+
+    Raises
+    ------
+    DataError
+        It is none.
+    """
+    try:
+        version = np.lib.format.read_magic(stream)
+        older = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if older else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    except ValueError as error:
+        raise DataError(path, f"expected an array in npy format; {error}") from error
+    if any(length < 0 for length in shape):
+        raise DataError(path, f"expected an array in npy format; its shape is {shape}")
+    return Header(shape, dtype, fortran, stream.tell())
+
+
 def map_array(path: Path) -> MappedArray:
     """Map the array of an npy file without reading it.
 
@@ -29,22 +60,14 @@ def map_array(path: Path) -> MappedArray:
     DataError
         The file is no npy file, truncated, or holds something else than numbers.
     """
-    try:
-        with open(path, "rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-                version, np.lib.format.read_array_header_2_0
-            )
-            shape, fortran, dtype = read_header(stream)
-            offset = stream.tell()
-    except ValueError as error:
-        raise DataError(path, f"expected an array in npy format; {error}") from error
+    with open(path, "rb") as stream:
+        shape, dtype, fortran, offset = read_header(stream, path)
     if dtype.hasobject:
         told = "holds Python objects, which only pickle reads, and pickle runs any code it is given"
         raise DataError(path, f"{told}; load it where you trust it and save np.asarray(list, dtype='float32')")
     if dtype.kind not in "fiu":
         raise DataError(path, f"expected numbers, found dtype {dtype}; save it as float32")
-    expected = offset + dtype.itemsize * int(np.prod(shape))
+    expected = offset + dtype.itemsize * math.prod(shape)
     if path.stat().st_size < expected:
         raise DataError(path, f"truncated: shape {shape} needs {expected} bytes, the file has {path.stat().st_size}")
     native = dtype.newbyteorder("=")
@@ -79,8 +102,8 @@ def write_npy(ds: xr.Dataset, path: Path, overwrite: bool) -> None:
     def store(name: str, variable: xr.DataArray) -> dict:
         if name == field.name:
             return {"shape": list(variable.shape)}
-        if name in ds.data_vars and variable.ndim > 1:
-            raise DataError(path, f"npy holds one array, and {name!r} is a second; write .h5, .nc or .fits")
+        if variable.ndim > 1:
+            raise DataError(path, f"npy holds one array, and {name!r} is a second; write .h5, .nc, .zarr or .fits")
         return inline(variable)
 
     document = describe(ds, store)
