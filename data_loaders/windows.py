@@ -5,6 +5,7 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -16,8 +17,8 @@ from data_loaders.lazy import RowSource
 __all__ = ["Windows", "fits_data"]
 
 
-def fits_data(path: str | os.PathLike, hdu: int) -> np.ndarray:
-    """Return the data of one HDU: mapped where the file holds them plainly, else decompressed once a process.
+def fits_data(path: str | os.PathLike, hdu: int, column: str | None = None) -> np.ndarray:
+    """Return an image, or a column of a table: mapped where the file holds it plainly, else decoded once a process.
 
     Raises
     ------
@@ -25,16 +26,18 @@ def fits_data(path: str | os.PathLike, hdu: int) -> np.ndarray:
         The data are truncated or damaged.
     """
     status = os.stat(path)
-    return _fits_data(str(path), hdu, status.st_mtime_ns, status.st_size)
+    return _fits_data(str(path), hdu, column, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4)
-def _fits_data(path: str, hdu: int, modified: int, size: int) -> np.ndarray:
+def _fits_data(path: str, hdu: int, column: str | None, modified: int, size: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # astropy warns of truncation, then gives what there is
+            warnings.simplefilter("ignore")  # of odd headers, which the reader judges
+            warnings.filterwarnings("error", message=".*truncated")
             with fits.open(path, memmap=True) as hdus:
-                return np.asarray(hdus[hdu].data)  # type: ignore[attr-defined]
+                data: Any = hdus[hdu].data  # type: ignore[attr-defined]
+                return np.asarray(data if column is None else data[column])
     except MemoryError:
         raise
     except Exception as error:
