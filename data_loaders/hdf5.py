@@ -101,7 +101,7 @@ def _storage(variable: xr.DataArray) -> dict[str, Any]:
     """Chunks of whole samples, some 16 kB each, so that one sample is read without its neighbors."""
     numeric = variable.dtype.kind in "fiu"
     storage: dict[str, Any] = {"_FillValue": None} if numeric else {}
-    if numeric and variable.ndim > 1:
+    if variable.dtype.kind in "fiub" and variable.ndim > 1:
         rows = max(1, _CHUNK_BYTES * variable.shape[0] // max(variable.nbytes, 1))
         chunks = (min(rows, variable.shape[0]), *variable.shape[1:])
         storage |= {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": chunks}
