@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sciffusion import dataset
-from sciffusion.dataset import Conditions, FieldDataset, split_by_group
-from sciffusion.symmetry import Flip, Roll
+from sciffusion.conditions import Conditions
+from sciffusion.dataset import FieldDataset, split_by_group
+from sciffusion.symmetry import Flip, Roll, Rotate90
 from sciffusion.transform import Standardize
 
 
@@ -124,5 +125,45 @@ def test_conditions():
         conditions.standardize({"h": np.zeros(1), "Omega_m": np.zeros(1)})
     with pytest.raises(ValueError, match="'Omega_m' is missing"):
         conditions.standardize({})
-    with pytest.raises(ValueError, match=r"'sigma_8' along sample or on \(sample, y, x\); the data have group, Omega_m"):
+    with pytest.raises(
+        ValueError, match=r"'sigma_8' along sample or on .*; the data have group, Omega_m"
+    ):
         Conditions.of(maps(), ["sigma_8"])
+
+
+def with_maps(shape, num=30):
+    """Maps whose errors are the field itself, and whose bad pixels are where it is above 1."""
+    field = maps(num, shape=shape)
+    return field.assign_coords(log_error=(field.dims, field.values), mask=(field.dims, field.values > 1))
+
+
+@pytest.mark.parametrize("shape", [(8,), (8, 8), (4, 4, 4)])
+def test_field_mask_and_maps_move_together(shape):
+    field = with_maps(shape)
+    conditions = Conditions.of(field, ["Omega_m", "log_error", "mask"])
+    moves = (Roll(), Flip(), Rotate90())
+    data = FieldDataset(field, np.arange(30), Standardize((0.0,), (1.0,)), conditions, moves, seed=2)
+    batch = data.stream(7, 40)
+    scale = conditions.scales["log_error"]
+    torch.testing.assert_close(batch.cond["log_error"].value * scale.std + scale.mean, batch.x, atol=1e-5, rtol=1e-5)
+    assert torch.equal(batch.mask, batch.x <= 1)
+    assert torch.equal(batch.cond["mask"].value, (batch.x > 1).float())
+    still = torch.from_numpy(field.values[batch.index].astype(np.float32)).unsqueeze(1)
+    assert not torch.equal(still, batch.x)
+    torch.testing.assert_close(data.fixed(np.arange(30)).x[batch.index], still)
+
+
+def test_maps_of_fields_with_channels_and_without_the_cache(monkeypatch):
+    field = with_maps((6, 5)).expand_dims(channel=["T", "rho"], axis=1).copy()
+    field[:, 1] *= -1
+    conditions = Conditions.of(field, ["log_error", "mask"])
+    build = lambda: FieldDataset(field, np.arange(3, 27), Standardize((0.0, 0.0), (1.0, 1.0)), conditions, (Flip(),))  # noqa: E731
+    cached = build().stream(5, 30)
+    assert cached.x.shape == (30, 2, 6, 5)
+    assert torch.equal(cached.x[:, 0], -cached.x[:, 1])
+    assert torch.equal(cached.mask[:, 0], cached.x[:, 0] <= 1)
+    monkeypatch.setattr(dataset, "_CACHE", 0)
+    lazy = build().stream(5, 30)
+    assert torch.equal(cached.x, lazy.x)
+    assert torch.equal(cached.mask, lazy.mask)
+    assert torch.equal(cached.cond["log_error"].value, lazy.cond["log_error"].value)
