@@ -1,7 +1,7 @@
 """Spectra of AAOmega at the Anglo-Australian Telescope, as its pipeline 2dfdr and surveys such as OzDES write them.
 
-Flux ``(fiber, pixel)`` in the primary HDU with a VARIANCE beside it, and FIBRES, the table of targets. Pixels are even in
-wavelength, air and topocentric, unless the header says VACUUM, LOGSCALE (log10, in the HDU WAVELENGTH) or DO_HELIO.
+Flux ``(fiber, pixel)`` in the primary HDU with a VARIANCE beside it, and FIBRES, the table of targets. Pixels are even
+in wavelength, air and topocentric, unless the header says VACUUM, LOGSCALE (log10, in the HDU WAVELENGTH) or DO_HELIO.
 Counts are corrected for throughput but not calibrated: no unit.
 """
 
@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.io import fits
 
 from data_loaders.errors import DataError
 from data_loaders.lazy import Source
 from data_loaders.probe import fits_hdus
 from data_loaders.registry import reader
-from data_loaders.spectra import spectra_dataset
-from data_loaders.survey import Triplet, clean, column, image, lazy_parts, opened, part, rising
+from data_loaders.survey import Triplet, clean, column, image, lazy_spectra, opened, part, rising
 
 ATTRS = {
     "source": "AAOmega, Anglo-Australian Telescope",
@@ -52,12 +50,10 @@ def read_aaomega(path: Path, keep: str = "targets") -> xr.Dataset:
     whole = _Fibers(flux, variance, kept, shape)
     medium = "vacuum" if header.get("VACUUM", False) else "air"
     attrs = ATTRS | {"heliocentric": bool(header.get("DO_HELIO", False)), "field_name": str(header.get("OBJECT", ""))}
-    return spectra_dataset(
-        wavelength=wavelength, units="", medium=medium, objects=objects, attrs=attrs, **lazy_parts(whole)
-    )  # type: ignore[arg-type]
+    return lazy_spectra(whole, wavelength, units="", medium=medium, objects=objects, attrs=attrs)
 
 
-def _wavelength(path: Path, hdus: fits.HDUList, header: Any, shape: tuple[int, ...]) -> np.ndarray:
+def _wavelength(path: Path, hdus: Any, header: Any, shape: tuple[int, ...]) -> np.ndarray:
     if "WAVELENGTH" not in [str(hdu.name) for hdu in hdus]:
         missing = [key for key in ("CRVAL1", "CDELT1", "CRPIX1") if key not in header]
         if missing or header.get("LOGSCALE", False):

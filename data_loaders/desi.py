@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.io import fits
 
 from data_loaders.errors import DataError
 from data_loaders.lazy import Source
 from data_loaders.probe import fits_hdus
 from data_loaders.registry import reader
-from data_loaders.spectra import spectra_dataset
 from data_loaders.spectra.masks import bad_pixels
 from data_loaders.survey import (
     FLUX_UNITS,
@@ -28,7 +26,7 @@ from data_loaders.survey import (
     column,
     has_column,
     image,
-    lazy_parts,
+    lazy_spectra,
     opened,
     part,
     rising,
@@ -84,7 +82,7 @@ def read_desi(
         objects |= _redshifts(path, beside, ids[kept])
     whole = _JoinedArms(arms, kept, len(wavelength), mask_bits)
     attrs = ATTRS | {"redshifts": beside.name if beside else "none found beside the file"}
-    return spectra_dataset(wavelength=wavelength, units=FLUX_UNITS, objects=objects, attrs=attrs, **lazy_parts(whole))  # type: ignore[arg-type]
+    return lazy_spectra(whole, wavelength, units=FLUX_UNITS, objects=objects, attrs=attrs)
 
 
 def _kept(path: Path, table: Any, ids: np.ndarray, keep: str) -> np.ndarray:
@@ -104,7 +102,7 @@ def _kept(path: Path, table: Any, ids: np.ndarray, keep: str) -> np.ndarray:
     return np.flatnonzero(~dropped)
 
 
-def _arms(path: Path, hdus: fits.HDUList, n: int) -> tuple[tuple["_Arm", ...], np.ndarray]:
+def _arms(path: Path, hdus: Any, n: int) -> tuple[tuple["_Arm", ...], np.ndarray]:
     """Arms with their place on the common lattice, and its wavelengths."""
     names = [m[1] for hdu in hdus if (m := re.fullmatch(r"(\w+)_WAVELENGTH", str(hdu.name)))]
     if not names:
@@ -121,7 +119,8 @@ def _arms(path: Path, hdus: fits.HDUList, n: int) -> tuple[tuple["_Arm", ...], n
         if np.max(np.abs(axis - first - step * (begin + np.arange(len(axis))))) > 0.01 * step:
             raise DataError(path, f"arm {name} is off the lattice of {step:g} Angstrom from {first:g}; rebin it first")
         shape = (n, len(axis))
-        arms.append(_Arm(begin, *(image(path, hdus, f"{name}_{kind}", shape) for kind in ("FLUX", "IVAR", "MASK"))))
+        flux, ivar, mask = (image(path, hdus, f"{name}_{kind}", shape) for kind in ("FLUX", "IVAR", "MASK"))
+        arms.append(_Arm(begin, flux, ivar, mask))
     size = max(arm.begin + arm.flux.shape[1] for arm in arms)
     return tuple(arms), np.round(first + step * np.arange(size), 9)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.io import fits
 
 from data_loaders.errors import DataError
 from data_loaders.probe import fits_hdus
@@ -51,9 +50,9 @@ def read_lamost(path: Path, mask_bits: str | int | None = None) -> xr.Dataset:
         objects = _object(path, primary.header)
     flux, ivar, wavelength, bits = rows
     flux, ivar, mask = clean(flux, ivar, bad_pixels(bits.astype(np.int64), mask_bits, "lamost"))
-    kept = {"flux": flux[None], "ivar": ivar[None], "mask": mask[None]}
     grid = log_wavelength(np.log10(rising(path, wavelength.astype(np.float64))))
-    return spectra_dataset(**kept, wavelength=grid, units="", objects=objects, attrs=ATTRS)
+    labels: dict[str, Any] = {"units": "", "objects": objects, "attrs": ATTRS}
+    return spectra_dataset(flux[None], grid, ivar=ivar[None], mask=mask[None], **labels)
 
 
 def _image_rows(path: Path, primary: Any) -> list[np.ndarray]:
@@ -64,7 +63,7 @@ def _image_rows(path: Path, primary: Any) -> list[np.ndarray]:
     return [np.asarray(row, np.float64) for row in primary.data[:4]]
 
 
-def _table_row(path: Path, hdus: fits.HDUList) -> list[np.ndarray]:
+def _table_row(path: Path, hdus: Any) -> list[np.ndarray]:
     table = part(path, hdus, 1)
     rows = [column(path, table, name) for name in _ROWS[:4]]
     if any(len(row) != 1 or row.shape != rows[0].shape or row.ndim != 2 for row in rows):

@@ -14,8 +14,7 @@ from data_loaders.errors import DataError
 from data_loaders.lazy import Source
 from data_loaders.probe import fits_hdus
 from data_loaders.registry import reader
-from data_loaders.spectra import spectra_dataset
-from data_loaders.survey import FLUX_UNITS, Triplet, clean, image, lazy_parts, opened, part, rising
+from data_loaders.survey import FLUX_UNITS, Triplet, clean, image, lazy_spectra, opened, part, rising
 
 ATTRS = {
     "source": "SDSS-IV MaNGA",
@@ -42,10 +41,11 @@ def read_manga(path: Path, mask_bits: int = -1) -> xr.Dataset:
         wavelength = rising(path, np.asarray(part(path, hdus, "WAVE").data, np.float64))
         if len(wavelength) != shape[1]:
             raise DataError(path, f"WAVE has {len(wavelength)} pixels, FLUX {shape[1]}; the file is damaged")
-        whole = _Rows(*(image(path, hdus, key, shape) for key in ("FLUX", "IVAR", "MASK")), bits)
+        flux, ivar, mask = (image(path, hdus, key, shape) for key in ("FLUX", "IVAR", "MASK"))
+        whole = _Rows(flux, ivar, mask, bits)
         known = "Z" in [str(hdu.name) for hdu in hdus]
         objects = {"redshift": _redshifts(path, part(path, hdus, "Z").data, shape[0])} if known else {}
-    return spectra_dataset(wavelength=wavelength, units=FLUX_UNITS, objects=objects, attrs=ATTRS, **lazy_parts(whole))  # type: ignore[arg-type]
+    return lazy_spectra(whole, wavelength, units=FLUX_UNITS, objects=objects, attrs=ATTRS)
 
 
 def _redshifts(path: Path, values: np.ndarray, n: int) -> np.ndarray:

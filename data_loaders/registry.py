@@ -19,7 +19,28 @@ import xarray as xr
 from data_loaders.errors import DataError
 
 ENTRY_POINT_GROUP = "sciffusion.readers"
-_BUILT_IN = ("hdf5", "netcdf", "npy", "npz", "fits", "fits_writer", "camels", "quijote", "snapshot", "sfd", "healpix", "sdss", "desi", "lamost", "aaomega", "manga", "sdss_image", "multimodal", "astroclip")
+_BUILT_IN = (
+    "hdf5",
+    "netcdf",
+    "npy",
+    "npz",
+    "fits",
+    "fits_writer",
+    "camels",
+    "quijote",
+    "snapshot",
+    "sfd",
+    "healpix",
+    "sdss",
+    "desi",
+    "lamost",
+    "aaomega",
+    "manga",
+    "sdss_image",
+    "multimodal",
+    "astroclip",
+    "galaxy_pairs",
+)
 _HEAD_BYTES = 2880
 
 

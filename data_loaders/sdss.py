@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.io import fits
 
 from data_loaders.errors import DataError
 from data_loaders.lazy import Source
@@ -28,7 +27,7 @@ from data_loaders.survey import (
     exact_ids,
     has_column,
     image,
-    lazy_parts,
+    lazy_spectra,
     log_wavelength,
     opened,
     part,
@@ -77,9 +76,9 @@ def read_spec(path: Path, mask_bits: str | int = MASK_BITS) -> xr.Dataset:
     if not len(flux):
         raise DataError(path, "the coadded spectrum has no pixels; copy the file anew")
     flux, ivar, mask = clean(flux, ivar, bad_pixels(bits, mask_bits, "sdss"))
-    kept = {"flux": flux[None], "ivar": ivar[None], "mask": mask[None]}
     wavelength = rising(path, log_wavelength(loglam))
-    return spectra_dataset(**kept, wavelength=wavelength, units=FLUX_UNITS, objects=objects, attrs=ATTRS)
+    labels: dict[str, Any] = {"units": FLUX_UNITS, "objects": objects, "attrs": ATTRS}
+    return spectra_dataset(flux[None], wavelength, ivar=ivar[None], mask=mask[None], **labels)
 
 
 def _objects(path: Path, table: Any) -> dict[str, Any]:
@@ -119,17 +118,16 @@ def read_plate(path: Path, mask_bits: str | int = MASK_BITS) -> xr.Dataset:
             raise DataError(path, f"expected an image (fiber, pixel) in the primary HDU, found shape {shape}")
         wavelength = _plate_wavelength(path, primary.header, shape[1])
         flux = image(path, hdus, 0, shape)
-        whole = _Plate(flux, *(_follows(path, hdus, i, shape) for i in (1, 2)), mask_bits)
+        ivar, bits = (_follows(path, hdus, i, shape) for i in (1, 2))
+        whole = _Plate(flux, ivar, bits, mask_bits)
         targets = part(path, hdus, 5) if len(hdus) > 5 else None
         objects = _fibers(path, primary.header, targets, shape[0])
     names = ("flux", "ivar", "mask") if whole.ivar else ("flux",)
     attrs = dict(ATTRS) if whole.ivar else ATTRS | {"note": "the file holds the flux alone: no ivar, no mask"}
-    return spectra_dataset(
-        wavelength=wavelength, units=FLUX_UNITS, objects=objects, attrs=attrs, **lazy_parts(whole, names)
-    )  # type: ignore[arg-type]
+    return lazy_spectra(whole, wavelength, names, units=FLUX_UNITS, objects=objects, attrs=attrs)
 
 
-def _follows(path: Path, hdus: fits.HDUList, number: int, shape: tuple[int, ...]) -> Source | None:
+def _follows(path: Path, hdus: Any, number: int, shape: tuple[int, ...]) -> Source | None:
     """Image that belongs to the flux, or none in a file cut down to the flux."""
     return image(path, hdus, number, shape) if len(hdus) > number else None
 

@@ -19,17 +19,18 @@ from data_loaders.errors import DataError
 from data_loaders.fits_source import map_image, place
 from data_loaders.guard import naming
 from data_loaders.lazy import RowSource, Source, lazy_variable
+from data_loaders.spectra import spectra_dataset
 from data_loaders.spectra.masks import bad_pixels
 
 FLUX_UNITS = "1e-17 erg / (s cm2 Angstrom)"
 LOG_STEP = 1e-4
-_DTYPES = {"flux": np.dtype(np.float32), "ivar": np.dtype(np.float32), "mask": np.dtype(bool)}
+PARTS = ("flux", "ivar", "mask")
 
 Triplet = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[fits.HDUList]:
+def opened(path: Path) -> Iterator[Any]:
     """Open a FITS file, gzipped or not; whatever goes wrong in it is a `DataError` that names the file."""
     with naming(path), warnings.catch_warnings():
         # Of truncated or odd headers: the parts that are wanted are checked.
@@ -38,7 +39,7 @@ def opened(path: Path) -> Iterator[fits.HDUList]:
             yield hdus
 
 
-def part(path: Path, hdus: fits.HDUList, key: str | int) -> Any:
+def part(path: Path, hdus: Any, key: str | int) -> Any:
     """Return the HDU of a name or number, checked to be there whole.
 
     Raises
@@ -56,7 +57,7 @@ def part(path: Path, hdus: fits.HDUList, key: str | int) -> Any:
     return hdu
 
 
-def image(path: Path, hdus: fits.HDUList, key: str | int, shape: tuple[int, ...]) -> Source:
+def image(path: Path, hdus: Any, key: str | int, shape: tuple[int, ...]) -> Source:
     """Return the image of an HDU as a source, checked to have `shape`."""
     hdu = part(path, hdus, key)
     found = tuple(getattr(hdu, "shape", ()) or ())
@@ -150,7 +151,7 @@ class Spectra(Protocol):
     """Where flux, inverse variance and mask of some samples come from together."""
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, ...]:
         """Numbers of samples and pixels."""
         ...
 
@@ -170,12 +171,25 @@ class _Part(RowSource):
 
     @property
     def dtype(self) -> np.dtype:  # type: ignore[override]
-        return _DTYPES[self.name]
+        return np.dtype(bool if self.name == "mask" else np.float32)
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
-        return dict(zip(_DTYPES, self.whole.spectra(numbers)))[self.name]
+        return self.whole.spectra(numbers)[PARTS.index(self.name)]
 
 
-def lazy_parts(whole: Spectra, names: Sequence[str] = ("flux", "ivar", "mask")) -> dict[str, xr.Variable]:
-    """Return flux, ivar and mask as lazy variables: keywords of `data_loaders.spectra.spectra_dataset`."""
-    return {name: lazy_variable(("sample", "wavelength"), _Part(whole, name)) for name in names}
+def lazy_spectra(whole: Spectra, wavelength: np.ndarray, names: Sequence[str] = PARTS, **labels: Any) -> xr.Dataset:
+    """Return spectra in the labelled layout whose values are read when they are asked for.
+
+    Parameters
+    ----------
+    whole : Spectra
+        Where they come from.
+    wavelength : ndarray (wavelength,)
+        [Angstrom].
+    names : sequence of str
+        What is known: ``flux``, and ``ivar`` and ``mask`` if they are.
+    **labels
+        As of `data_loaders.spectra.spectra_dataset`.
+    """
+    parts = {name: lazy_variable(("sample", "wavelength"), _Part(whole, name)) for name in names}
+    return spectra_dataset(parts["flux"], wavelength, ivar=parts.get("ivar"), mask=parts.get("mask"), **labels)
