@@ -182,7 +182,8 @@ def write_field(
         In the labelled layout: dims ``(sample, [channel,] *grid)``, units, coordinates with units and
         boundary.
     path : path-like
-        ``.h5``, ``.hdf5``, ``.nc`` (NetCDF-4), ``.fits``, or ``.npy`` (labels in ``<name>.npy.json``).
+        ``.h5``, ``.hdf5``, ``.nc`` (NetCDF-4), ``.zarr`` (a folder), ``.fits``, or ``.npy`` (labels in
+        ``<name>.npy.json``).
     overwrite : bool
         Replace an existing file.
     packing : {None, "log10"}
@@ -232,14 +233,14 @@ def check_target(path: str | os.PathLike, overwrite: bool = False, packing: str 
     >>> check_target("fields.txt")
     Traceback (most recent call last):
     ...
-    data_loaders.errors.DataError: fields.txt: no format has the suffix '.txt'; known: .fits, .h5, .hdf5, .nc, .npy
+    data_loaders.errors.DataError: fields.txt: no format has the suffix '.txt'; known: .fits, .h5, .hdf5, .nc, .npy, .zarr
     """
     target = Path(path)
     chosen = find_writer(target)
     if packing is not None and "packing" not in chosen.options:
         packed = [suffix for suffix, format_ in sorted(writers().items()) if "packing" in format_.options]
         raise DataError(target, f"{target.suffix} knows no packing; write {' or '.join(packed)}")
-    refuse_existing(target, overwrite)
+    refuse_existing(target, overwrite, chosen.folder)
     folder = next(parent for parent in target.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise PermissionError(f"{target}: {folder} is no folder that can be written to; give another name")

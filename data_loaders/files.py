@@ -6,6 +6,7 @@ Standard library alone: any part of the project may import this module.
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,16 +69,54 @@ def replacing(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path
         temporary.unlink(missing_ok=True)
 
 
-def refuse_existing(path: str | os.PathLike, overwrite: bool = False) -> None:
+@contextmanager
+def replacing_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+    """Yield the path of a folder to make beside `path`; rename it to `path` when the block ends well.
+
+    An earlier folder is there until the new one is whole. Otherwise as `replacing`.
+
+    Raises
+    ------
+    FileExistsError
+        `path` exists and `overwrite` is false.
+    NotADirectoryError
+        `path` is a file.
+    """
+    target = Path(path)
+    refuse_existing(target, overwrite, folder=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(4)
+    temporary, old = (target.with_name(f".{target.stem}.{token}.{kind}{target.suffix}") for kind in ("tmp", "old"))
+    try:
+        yield temporary
+        refuse_existing(target, overwrite, folder=True)
+        if target.exists():
+            os.replace(target, old)
+        try:
+            os.replace(temporary, target)
+        except OSError:
+            if old.exists():
+                os.replace(old, target)
+            raise
+    finally:
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def refuse_existing(path: str | os.PathLike, overwrite: bool = False, folder: bool = False) -> None:
     """Raise what `replacing` raises before its block starts, for a check before a long computation.
+
+    With `folder` what is to be made is a folder: what `replacing_folder` raises.
 
     Examples
     --------
     >>> refuse_existing("a file that is not there")
     """
     target = Path(path)
-    if target.is_dir():
+    if target.is_dir() and not folder:
         raise IsADirectoryError(f"{target} is a folder; give the name of a file")
+    if target.is_file() and folder:
+        raise NotADirectoryError(f"{target} is a file; give the name of a folder")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; give another name or replace it with --overwrite (overwrite=True)")
 

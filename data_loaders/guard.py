@@ -3,6 +3,7 @@
 A reader says what it expects as `DataError`; whatever else leaves it is turned into one that names the file.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import xarray as xr
 from data_loaders.errors import DataError
 from data_loaders.lazy import Index, lazy_variable
 
-__all__ = ["check_size", "guarded", "naming"]
+__all__ = ["check_size", "check_sizes", "guarded", "naming"]
 
 # deflate shrinks at most 1032-fold; below the floor nothing is worth refusing.
 _RATIO = 1100
@@ -35,9 +36,18 @@ def naming(path: Path) -> Iterator[None]:
 
 def check_size(path: Path, name: str, nbytes: int) -> None:
     """Raise a `DataError` if a file says that it holds more than it can, before memory is taken for it."""
-    size = path.stat().st_size
-    if nbytes > max(_FLOOR, _RATIO * size):
+    if nbytes <= _FLOOR:
+        return
+    size = sum(part.stat().st_size for part in path.rglob("*")) if path.is_dir() else path.stat().st_size
+    if nbytes > _RATIO * size:
         raise DataError(path, f"{name} would take {nbytes:.3g} bytes, the file has {size}: damaged; copy it anew")
+
+
+def check_sizes(ds: xr.Dataset, path: Path) -> None:
+    """Check what is read at once: labels as a whole, and one sample of what is larger."""
+    for name, variable in ds.variables.items():
+        at_once = variable.shape if variable.ndim < 2 else variable.shape[1:]
+        check_size(path, f"{name!r} of shape {variable.shape}", variable.dtype.itemsize * math.prod(at_once))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ uint16, compressed: for a range of R decades the error is at most R / 131070 dex
 """
 
 import json
+import math
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import xarray as xr
 
 from data_loaders.errors import DataError
 from data_loaders.files import replacing
+from data_loaders.guard import check_size, check_sizes
 from data_loaders.layout import FORMAT_VERSION, main_variable, migrate, tidy
 from data_loaders.lazy import HDF5Array, Powers, lazy_variable
 from data_loaders.registry import reader, writer
@@ -43,6 +47,7 @@ def read_layout(path: Path, dataset: str | None = None) -> xr.Dataset:
         file = xr.open_dataset(path, engine="h5netcdf", **options)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(path, f"does not open as NetCDF-4 (truncated, or not in the layout): {error}") from error
+    check_sizes(file, path)
     ds = file.copy()
     for variable in (ds, *ds.variables.values()):
         variable.attrs = {key: _decode(value) for key, value in variable.attrs.items()}
@@ -122,8 +127,19 @@ def _decode(value: Any) -> Any:
 
 
 @reader("hdf5_array", lambda path, head: head.startswith(MAGIC))
-def read_array(path: Path, dataset: str | None = None) -> xr.Dataset:
-    """HDF5 file with a bare array: its only numeric dataset of two or more axes, or the one named."""
+def read_array(path: Path, dataset: str | None = None, coords: str | Sequence[str] | None = None) -> xr.Dataset:
+    """HDF5 file with a bare array.
+
+    Parameters
+    ----------
+    path : Path
+        Any HDF5 file.
+    dataset : str, optional
+        Path of the array, such as ``"maps/density"``; not needed for the only one of two or more axes.
+    coords : str or sequence of str, optional
+        Paths of datasets with one value a sample that become coordinates, by the last part of their path; those
+        beside the array need no folder.
+    """
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -131,10 +147,53 @@ def read_array(path: Path, dataset: str | None = None) -> xr.Dataset:
     with file:
         datasets = _datasets(file)
         name = _choose(path, datasets, dataset)
-        source = HDF5Array(path, name, datasets[name].shape, datasets[name].dtype.newbyteorder("="))
+        array = datasets[name]
+        need_filters(path, array)
+        check_size(path, f"one sample of {name}", array.dtype.itemsize * math.prod(array.shape[1:]))
+        source = HDF5Array(path, name, array.shape, array.dtype.newbyteorder("="))
+        folder = name.rpartition("/")[0]
+        labels = [_find_label(path, datasets, folder, key, source.shape[0]) for key in _as_list(coords)]
+        found = {label.rsplit("/", 1)[-1]: ("sample", _read_label(path, datasets[label])) for label in labels}
     short = name.rsplit("/", 1)[-1]
-    dims = tuple(f"dim_{i}" for i in range(len(source.shape)))
-    return xr.Dataset({short: lazy_variable(dims, source, {"long_name": short})}, attrs={"field": short})
+    dims = ("sample" if found else "dim_0", *(f"dim_{i}" for i in range(1, len(source.shape))))
+    return xr.Dataset({short: lazy_variable(dims, source, {"long_name": short})}, found, attrs={"field": short})
+
+
+def need_filters(path: Path, dataset: h5py.Dataset) -> None:
+    """Make the filters known that a dataset was compressed with; those beyond HDF5's own are in hdf5plugin.
+
+    Raises
+    ------
+    ImportError
+        There is no such filter.
+    """
+    plist = dataset.id.get_create_plist()
+    filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+    if all(map(h5py.h5z.filter_avail, filters)):
+        return
+    try:
+        import_module("hdf5plugin")
+    except ImportError as error:
+        told = f"{path}: {dataset.name} is compressed with a filter that HDF5 lacks"
+        raise ImportError(f"{told}; pip install 'sciffusion[hdf5plugin]'") from error
+
+
+def _as_list(names: str | Sequence[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or ())
+
+
+def _find_label(path: Path, found: dict[str, h5py.Dataset], folder: str, wanted: str, samples: int) -> str:
+    candidates = [name for name in (f"{folder}/{wanted}".strip("/"), wanted.strip("/")) if name in found]
+    if not candidates or found[candidates[0]].shape != (samples,):
+        fits = ", ".join(name for name, item in found.items() if item.shape == (samples,)) or "none"
+        raise DataError(path, f"coords: {wanted!r} has not one value for each of {samples} samples; there is: {fits}")
+    return candidates[0]
+
+
+def _read_label(path: Path, dataset: h5py.Dataset) -> np.ndarray:
+    check_size(path, str(dataset.name), dataset.dtype.itemsize * dataset.size)
+    values = dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()]
+    return values.astype(str) if values.dtype.kind in "OS" else values.astype(values.dtype.newbyteorder("="))
 
 
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:

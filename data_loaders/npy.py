@@ -1,6 +1,10 @@
-"""NumPy's npy: an array through a memory map, its labels in ``<name>.npy.json`` beside it."""
+"""NumPy's npy: an array through a memory map, its labels in ``<name>.npy.json`` beside it.
+
+Coordinates of its pixels (`mask`, `ivar`) are arrays of their own beside it, ``<name>.npy.mask``.
+"""
 
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -21,6 +25,11 @@ FIELD_NAME = "field"
 def sidecar(path: Path) -> Path:
     """Return where the labels of an npy file are."""
     return path.with_name(path.name + ".json")
+
+
+def companion(path: Path, name: str) -> Path:
+    """Return where a coordinate of the pixels of an npy file is."""
+    return path.with_name(f"{path.name}.{name}")
 
 
 class Header(NamedTuple):
@@ -52,8 +61,8 @@ def read_header(stream: IO[bytes], path: Path) -> Header:
     return Header(shape, dtype, fortran, stream.tell())
 
 
-def map_array(path: Path) -> MappedArray:
-    """Map the array of an npy file without reading it.
+def map_array(path: Path, kinds: str = "fiu") -> MappedArray:
+    """Map the array of an npy file without reading it; `kinds` of numpy's dtypes are allowed.
 
     Raises
     ------
@@ -65,7 +74,7 @@ def map_array(path: Path) -> MappedArray:
     if dtype.hasobject:
         told = "holds Python objects, which only pickle reads, and pickle runs any code it is given"
         raise DataError(path, f"{told}; load it where you trust it and save np.asarray(list, dtype='float32')")
-    if dtype.kind not in "fiu":
+    if dtype.kind not in kinds:
         raise DataError(path, f"expected numbers, found dtype {dtype}; save it as float32")
     expected = offset + dtype.itemsize * math.prod(shape)
     if path.stat().st_size < expected:
@@ -86,27 +95,36 @@ def read_npy(path: Path) -> xr.Dataset:
         )
 
     def fetch(entry) -> xr.Variable:
-        if (found := (list(source.shape), source.dtype.str)) != (expected := (entry["shape"], entry["dtype"])):
-            told = f"describes shape and dtype {expected}, the array has {found}"
+        beside = companion(path, entry["companion"]) if "companion" in entry else path
+        found = source if beside == path else map_array(beside, "fiub")
+        if (has := (list(found.shape), found.dtype.str)) != (expected := (entry["shape"], entry["dtype"])):
+            told = f"describes shape and dtype {expected} of {beside.name}, the array has {has}"
             raise DataError(labels, f"{told}; it belongs to another array: write both anew, or remove it")
-        return lazy_variable(tuple(entry["dims"]), source, entry["attrs"])
+        return lazy_variable(tuple(entry["dims"]), found, entry["attrs"])
 
     return assemble(labels.read_text(encoding="utf-8"), fetch, labels)
 
 
 @writer("npy", (".npy",))
 def write_npy(ds: xr.Dataset, path: Path, overwrite: bool) -> None:
-    """Write the array alone, and the labels beside it."""
+    """Write the array alone, and beside it the labels and the coordinates of its pixels."""
     field = main_variable(ds)
+    arrays = {path: field}
 
     def store(name: str, variable: xr.DataArray) -> dict:
         if name == field.name:
             return {"shape": list(variable.shape)}
-        if variable.ndim > 1:
+        if name in ds.data_vars and variable.ndim > 1:
             raise DataError(path, f"npy holds one array, and {name!r} is a second; write .h5, .nc, .zarr or .fits")
-        return inline(variable)
+        if variable.ndim < 2 or variable.dtype.kind not in "fiub":
+            return inline(variable)
+        arrays[companion(path, name)] = variable
+        return {"shape": list(variable.shape), "companion": name}
 
     document = describe(ds, store)
-    with replacing(path, overwrite) as array, replacing(sidecar(path), overwrite) as labels:
-        np.save(array, field.values, allow_pickle=False)
-        labels.write_text(document, encoding="utf-8")
+    with ExitStack() as stack:
+        put = {target: stack.enter_context(replacing(target, overwrite)) for target in (*arrays, sidecar(path))}
+        for target, variable in arrays.items():
+            with open(put[target], "wb") as stream:
+                np.save(stream, variable.values, allow_pickle=False)
+        put[sidecar(path)].write_text(document, encoding="utf-8")

@@ -24,6 +24,8 @@ _BUILT_IN = (
     "netcdf",
     "npy",
     "npz",
+    "zarr_store",
+    "well",
     "fits",
     "fits_writer",
     "camels",
@@ -73,11 +75,12 @@ class Reader:
 
 @dataclass(frozen=True)
 class Writer:
-    """One format to write: ``write(ds, path, overwrite, **options)`` for its suffixes."""
+    """One format to write: ``write(ds, path, overwrite, **options)`` for its suffixes; `folder` if it makes a folder."""
 
     name: str
     suffixes: tuple[str, ...]
     write: Callable[..., None]
+    folder: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -107,11 +110,11 @@ def reader(name: str, matches: Callable[[Path, bytes], bool], *, refines: tuple[
     return register
 
 
-def writer(name: str, suffixes: tuple[str, ...]):
-    """Register the decorated function as the writer of files with these suffixes."""
+def writer(name: str, suffixes: tuple[str, ...], *, folder: bool = False):
+    """Register the decorated function as the writer of files (or folders) with these suffixes."""
 
     def register(write: Callable[..., None]) -> Callable[..., None]:
-        _WRITERS.update({suffix: Writer(name, suffixes, write) for suffix in suffixes})
+        _WRITERS.update({suffix: Writer(name, suffixes, write, folder) for suffix in suffixes})
         return write
 
     return register
