@@ -8,7 +8,7 @@ about the range of the values and nothing is clipped.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -218,22 +218,34 @@ class Standardize(Transform):
     Parameters
     ----------
     mean, std : tuple of float, optional
-        One value, or one a channel; fitted if not given.
+        One value, or one for each channel and each pixel of `along`, the last dim fastest; fitted if not given.
+    along : str, optional
+        A dim of the grid whose pixels each have a mean and std of their own, such as ``wavelength``: for fields that
+        are no more alike from pixel to pixel than the parts of a spectrum.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> flux = xr.DataArray([[1.0, 10.0], [3.0, 50.0]], dims=("sample", "wavelength"))
+    >>> Standardize(along="wavelength").fit(flux)(flux).values.tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
     """
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    along: str | None = None
 
     def _fit(self, blocks: Blocks) -> Self:
         if self.mean is not None and self.std is not None:
             return self
         count, shift, total, square = 0, None, np.zeros(1), np.zeros(1)
         for block in blocks():
-            axis = tuple(i for i, dim in enumerate(block.dims) if dim != "channel")
+            self._check_along(block)
+            axis = tuple(i for i, dim in enumerate(block.dims) if not self._own(dim))
             # Sums about the first block's mean: the mean of a log-density is many times its scatter.
             shift = block.values.mean(axis=axis, keepdims=True) if shift is None else shift
             values = block.values - shift
-            count += values.size // max(1, block.sizes.get("channel", 1))
+            count += values.size // max(1, shift.size)
             total, square = (
                 total + np.ravel(values.sum(axis=axis)),
                 square + np.ravel((values**2).sum(axis=axis)),
@@ -243,7 +255,9 @@ class Standardize(Transform):
         mean = total / count
         std = np.sqrt(square / count - mean**2)
         if not (np.isfinite(std).all() and (std > 0).all()):
-            raise ValueError(f"the standard deviation is {std.tolist()}: a field that varies is needed")
+            flat = np.flatnonzero(~(std > 0))
+            told = f"{len(flat)} of {len(std)} standard deviations are {std[flat[0]]}, the first number {flat[0]}"
+            raise ValueError(f"standardize: {told}: a field that varies is needed")
         return replace(self, mean=tuple((mean + np.ravel(shift)).tolist()), std=tuple(std.tolist()))
 
     def _forward(self, field: xr.DataArray) -> np.ndarray:
@@ -258,8 +272,24 @@ class Standardize(Transform):
         """Mean and std, shaped to broadcast over the dims of `field`."""
         if self.mean is None or self.std is None:
             raise ValueError("standardize has no mean and std yet: fit it first")
-        shape = [-1 if dim == "channel" else 1 for dim in field.dims]
+        self._check_along(field)
+        shape = [field.sizes[dim] if self._own(dim) else 1 for dim in field.dims]
+        if np.prod(shape) != len(self.mean):
+            own = {str(dim): n for dim, n in field.sizes.items() if self._own(dim)}
+            raise ValueError(
+                f"standardize was fitted on {len(self.mean)} means, the field has {own or 'one'}: fit it anew"
+            )
         return [np.asarray(values, np.float64).reshape(shape) for values in (self.mean, self.std)]
+
+    def _own(self, dim: Hashable) -> bool:
+        """Say whether each pixel along `dim` has a mean and std of its own."""
+        return dim in ("channel", self.along)
+
+    def _check_along(self, field: xr.DataArray) -> None:
+        if self.along is not None and self.along not in field.dims:
+            raise ValueError(
+                f"standardize:{self.along}: the field has no such dim; it has {', '.join(map(str, field.dims))}"
+            )
 
 
 @dataclass(frozen=True)
@@ -316,12 +346,12 @@ def chain(names: Sequence[str]) -> Chain:
     Parameters
     ----------
     names : sequence of str
-        Each a name of `TRANSFORMS`, ``boxcox:EXPONENT`` or ``asinh:SCALE``.
+        Each a name of `TRANSFORMS`, ``boxcox:EXPONENT``, ``asinh:SCALE`` or ``standardize:DIM``.
 
     Examples
     --------
     >>> chain(["boxcox:0.1", "standardize"]).parts
-    (BoxCox(exponent=0.1, scale=None), Standardize(mean=None, std=None))
+    (BoxCox(exponent=0.1, scale=None), Standardize(mean=None, std=None, along=None))
     """
     return Chain(tuple(_from_text(text) for text in names))
 
@@ -330,11 +360,14 @@ def _from_text(text: str) -> Transform:
     name, _, value = text.partition(":")
     if not value:
         return from_dict({"name": name})
-    parameter = {"boxcox": "exponent", "asinh": "scale"}.get(name)
+    parameter, kind = {
+        "boxcox": ("exponent", float), "asinh": ("scale", float), "standardize": ("along", str),
+    }.get(name, ("", str))  # fmt: skip
     try:
-        return from_dict({"name": name, parameter or "": float(value)})
+        return from_dict({"name": name, parameter: kind(value)})
     except (TypeError, ValueError) as error:
-        raise ValueError(f"transform {text!r}: expected NAME, boxcox:EXPONENT or asinh:SCALE") from error
+        expected = "expected NAME, boxcox:EXPONENT, asinh:SCALE or standardize:DIM"
+        raise ValueError(f"transform {text!r}: {expected}") from error
 
 
 def from_dict(stored: Mapping[str, Any]) -> Transform:

@@ -116,7 +116,39 @@ def test_boxcox_refuses_what_makes_no_sense():
         BoxCox().fit(field([[1.0, 0.0]], "x"))
 
 
-@pytest.mark.parametrize("text", ["log10:3", "standardize:x", "cubic:3"])
+@pytest.mark.parametrize("text", ["log10:3", "cubic:3"])
 def test_parameters_that_make_no_sense(text):
-    with pytest.raises(ValueError, match="expected NAME, boxcox:EXPONENT or asinh:SCALE"):
+    with pytest.raises(ValueError, match="expected NAME, boxcox:EXPONENT, asinh:SCALE or"):
         chain([text])
+
+
+@pytest.mark.parametrize("channels", [0, 2])
+def test_each_wavelength_has_its_own_mean_and_scatter(channels):
+    rng = np.random.default_rng(0)
+    mean, std = rng.normal(5, 3, (2, 7)), rng.uniform(0.1, 4, (2, 7))
+    values = mean + std * rng.normal(size=(4000, 2, 7))
+    dims = ("sample", "channel", "wavelength")
+    field = xr.DataArray(values, dims=dims) if channels else xr.DataArray(values[:, 0], dims=(dims[0], dims[2]))
+    fitted = chain(["standardize:wavelength"]).fit(field)
+    part = fitted.parts[0]
+    wanted = mean.ravel() if channels else mean[0]
+    assert np.allclose(part.mean, wanted, atol=5 * std.max() / 4000**0.5)
+    seen = fitted(field)
+    assert np.allclose(seen.mean("sample"), 0, atol=1e-12)
+    assert np.allclose(seen.std("sample"), 1)
+    again = from_dict(fitted.to_dict())
+    assert np.allclose(again.inverse(seen), field)
+    with pytest.raises(ValueError, match="fitted on"):
+        again(field.isel(wavelength=slice(0, 3)))
+
+
+def test_a_wavelength_that_does_not_vary_is_named():
+    field = xr.DataArray([[1.0, 2.0, 3.0], [2.0, 2.0, 5.0]], dims=("sample", "wavelength"))
+    with pytest.raises(ValueError, match="1 of 3 standard deviations are 0.0, the first number 1"):
+        chain(["standardize:wavelength"]).fit(field)
+
+
+def test_standardize_along_a_dim_that_is_not_there():
+    field = xr.DataArray([[1.0, 2.0]], dims=("sample", "x"))
+    with pytest.raises(ValueError, match="no such dim; it has sample, x"):
+        chain(["standardize:wavelength"]).fit(field)
