@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from sciffusion import checkpoint
 from sciffusion.checkpoint import Checkpoint, load_state, save_state
+from sciffusion.conditions import Conditions, Scale
 
 
 def example():
@@ -28,6 +29,31 @@ def test_round_trip(tmp_path):
     xr.testing.assert_identical(after.coords["x"], before.coords["x"])
     assert after.conditions["Omega_m"].tolist() == [0.1, 0.3]
     assert after.header["ema"] == 0.1
+
+
+def test_maps_and_scales_round_trip(tmp_path):
+    path = tmp_path / "c.safetensors"
+    table = {"J_H": np.array([0.1, np.nan]), "log_error": np.random.default_rng(0).normal(size=(2, 4)).astype("f4")}
+    conditions = Conditions(table, {"J_H": "mag", "log_error": "dex"}, {"J_H": Scale(0.1, 0.3, -1 / 3, 2.0)})
+    header = {"conditions": dict(conditions.units), "scales": dict(conditions.scales)}
+    Checkpoint({}, {}, dict(conditions.table), header).save(path)
+    after = Checkpoint.open(path)
+    for name, values in table.items():
+        np.testing.assert_array_equal(after.conditions[name], values)
+        assert after.conditions[name].dtype == values.dtype
+        assert Scale(*after.header["scales"][name]) == conditions.scales[name]
+
+
+def test_a_file_of_the_first_format_opens(tmp_path, monkeypatch):
+    """Without scales: they are measured from the table, which held every training sample."""
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT_VERSION", 1)
+        example().save(tmp_path / "old")
+    after = Checkpoint.open(tmp_path / "old")
+    assert after.header["format_version"] == 1
+    assert Conditions(after.conditions, after.header["conditions"]).scales["Omega_m"] == pytest.approx(
+        (0.2, 0.1, 0.1, 0.3)
+    )
 
 
 def test_half_precision_halves_the_file_and_opens_as_float32(tmp_path):

@@ -3,7 +3,9 @@ import torch
 from oracle import ConditionalGaussian
 
 from sciffusion.condition import Conditioned
-from sciffusion.nn.embed import Condition
+from sciffusion.denoise import Denoiser
+from sciffusion.nn import UNet, UNetConfig
+from sciffusion.nn.embed import Condition, absent
 from sciffusion.sample import DDPM, DPMSolver2M, SeededNoise
 from sciffusion.schedule import Cosine
 
@@ -82,6 +84,23 @@ class TestCalls:
         cond = {"c": Condition(torch.tensor([2.0, float("nan")]), torch.tensor([True, False]))}
         x_hat = Conditioned(oracle, cond, guidance=3.0)(noisy(2), T)
         torch.testing.assert_close(x_hat[1], oracle(noisy(2), T)[1])
+
+    def test_maps_are_guided_but_both_estimates_know_the_mask(self):
+        torch.manual_seed(0)
+        network = UNet(1, maps=("log_error", "mask"), config=UNetConfig(channels=(8, 8), blocks=1, embed_channels=8))
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        denoiser, x = Denoiser(network.double(), Cosine(), "velocity"), noisy(2, (8,))
+        everywhere = torch.ones(2, dtype=torch.bool)
+        mask = Condition((x > 0.5).double(), everywhere)
+        cond = {"log_error": Condition(x.flip(0), everywhere), "mask": mask}
+        blind = absent(["log_error"], 2, grid=(8,)) | {"mask": mask}
+        with torch.no_grad():
+            given, without = denoiser(x, T, cond), denoiser(x, T, blind)
+            assert not torch.allclose(without, denoiser(x, T, None))
+            assert not torch.allclose(without, given)
+            for w in (0.0, 0.5, 1.0, 3.0):
+                torch.testing.assert_close(Conditioned(denoiser, cond, w)(x, T), without + w * (given - without))
 
     def test_the_schedule_is_that_of_the_denoiser(self, oracle):
         bound = Conditioned(oracle, oracle.with_c([1.0]))

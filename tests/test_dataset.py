@@ -125,9 +125,7 @@ def test_conditions():
         conditions.standardize({"h": np.zeros(1), "Omega_m": np.zeros(1)})
     with pytest.raises(ValueError, match="'Omega_m' is missing"):
         conditions.standardize({})
-    with pytest.raises(
-        ValueError, match=r"'sigma_8' along sample or on .*; the data have group, Omega_m"
-    ):
+    with pytest.raises(ValueError, match=r"'sigma_8' along sample or on .*; the data have group, Omega_m"):
         Conditions.of(maps(), ["sigma_8"])
 
 

@@ -329,3 +329,105 @@ def test_a_name_that_cannot_be_written_is_refused_before_drawing(finished, tmp_p
 def test_the_recorded_checkpoint_is_the_one_in_the_folder(finished):
     drawn = sciffusion.main_variable(sciffusion.open_field(finished / "samples.h5"))
     assert drawn.attrs["checkpoint"] == sciffusion.load(finished, "cpu").checkpoint.fingerprint
+
+
+@pytest.fixture(scope="module")
+def noisy_spectra(tmp_path_factory):
+    """Spectra with bad pixels, an error of each pixel and a color, not all of them known."""
+    rng = np.random.default_rng(1)
+    num, size = 40, 32
+    bad = rng.random((num, size)) < 0.1
+    error = rng.uniform(-2, -1, (num, size)).astype(np.float32)
+    error[5, 3] = np.nan
+    color = rng.uniform(0.3, 1.0, num)
+    color[::4] = np.nan
+    x = np.linspace(-1, 1, size)
+    flux = 1 + 0.3 * rng.normal(size=(num, 1)) * x + 10.0 ** np.nan_to_num(error, nan=-1) * rng.normal(size=(num, size))
+    flux = xr.DataArray(
+        flux.astype(np.float32),
+        dims=("sample", "x"),
+        coords={
+            "x": ("x", np.arange(size) + 0.5, {"units": "Mpc/h", "boundary": "reflect"}),
+            "J_H": ("sample", color, {"units": "mag"}),
+            "log_error": (("sample", "x"), error, {"units": "dex"}),
+            "mask": (("sample", "x"), bad),
+            "group": ("sample", np.arange(num) // 2),
+        },
+        name="flux",
+        attrs={"units": "", "long_name": "flux"},
+    )
+    path = tmp_path_factory.mktemp("spectra") / "spectra.h5"
+    sciffusion.write_field(flux, path)
+    return path
+
+
+def spectral(data, out, **settings):
+    return RunConfig(
+        data=[str(data)], out=str(out), conditions=["J_H", "log_error"], transform=["standardize"], symmetries=["flip"],
+        network=UNetConfig(channels=(8, 8), blocks=1, embed_channels=16), split=SplitConfig(test=0.3),
+        training=TrainingConfig(samples=64, precision="fp32", warmup=16), sampling=SamplingConfig(steps=2), **settings,
+    )  # fmt: skip
+
+
+def test_bad_pixels_and_conditions_on_the_grid_from_file_to_samples(noisy_spectra, tmp_path, capsys):
+    run = Run(spectral(noisy_spectra, tmp_path / "run"), progress=False)
+    run.execute()
+    model = sciffusion.load(tmp_path / "run", "cpu")
+    assert (model.conditions.scalars, model.conditions.maps) == (("J_H",), ("log_error", "mask"))
+    drawn = sciffusion.main_variable(sciffusion.open_field(tmp_path / "run" / "samples.h5")).load()
+    real = sciffusion.main_variable(sciffusion.open_field(noisy_spectra)).load()
+    held = np.isin(real["group"].values, model.header["split"]["test"])
+    np.testing.assert_array_equal(drawn["log_error"], real["log_error"][held])
+    np.testing.assert_array_equal(drawn["J_H"], real["J_H"][held])
+    assert "mask" not in drawn.coords  # a drawn spectrum has no bad pixel
+    training = real["log_error"][np.isin(real["group"].values, model.header["split"]["train"])].dropna("sample")
+    assert model.conditions.range("log_error") == (float(training.min()), float(training.max()))
+    capsys.readouterr()
+    out = tmp_path / "clean.h5"
+    assert sample.main([str(tmp_path / "run"), "--num", "2", "--out", str(out), "--condition", "log_error=-2"]) == 0
+    assert (sciffusion.main_variable(sciffusion.open_field(out))["log_error"] == -2).all()
+    assert info.main([str(tmp_path / "run")]) == 0
+    text = capsys.readouterr().out
+    assert "condition log_error on (x): -2 to -1" in text
+    assert "condition mask on (x): 0 to 1" in text
+    assert info.main([str(noisy_spectra)]) == 0
+    text = capsys.readouterr().out
+    assert "log_error(sample, x): float32 dex" in text
+    assert "(30 values), unknown in 10 samples mag" in text
+
+
+def test_a_run_with_maps_that_was_stopped_ends_the_same(noisy_spectra, tmp_path):
+    Run(spectral(noisy_spectra, tmp_path / "whole"), progress=False).execute()
+    stopped = Run(spectral(noisy_spectra, tmp_path / "stopped"), progress=False)
+    prepared = stopped.prepare()
+    stopped._start(prepared)
+    stopped.stopping.asked = True  # as by a signal in the first step
+    with pytest.raises(KeyboardInterrupt, match="after 16 samples"):
+        stopped._train(prepared)
+    Run(spectral(noisy_spectra, tmp_path / "stopped", resume=True), progress=False).execute()
+    for file in ("checkpoint.safetensors", "state/state.safetensors"):
+        ours, theirs = (load_file(tmp_path / name / file) for name in ("stopped", "whole"))
+        assert set(ours) == set(theirs)
+        assert all(np.array_equal(ours[name], theirs[name], equal_nan=True) for name in theirs), file
+    ours, theirs = (sciffusion.open_field(tmp_path / name / "samples.h5").load() for name in ("stopped", "whole"))
+    xr.testing.assert_allclose(ours, theirs)
+
+
+def test_a_resumed_run_draws_as_many_samples_as_it_had_decided(noisy_spectra, tmp_path):
+    run = Run(spectral(noisy_spectra, tmp_path / "run"), progress=False)
+    prepared = run.prepare()
+    run._start(prepared)
+    run.budget.most = 5  # what a short budget leaves
+    run._save_state(prepared)
+    resumed = Run(spectral(noisy_spectra, tmp_path / "run", resume=True), progress=False)
+    comparison = resumed.execute()
+    assert comparison.scores["sizes"]["generated_samples"] == 5
+
+
+def test_a_sample_without_a_good_pixel_is_named_before_training(noisy_spectra, tmp_path, capsys):
+    flux = sciffusion.main_variable(sciffusion.open_field(noisy_spectra)).load()
+    flux["mask"][7] = True
+    sciffusion.write_field(flux, tmp_path / "bad.h5")
+    assert train.main(["--data", str(tmp_path / "bad.h5"), "--out", str(tmp_path / "run"), *TINY]) == 1
+    message = capsys.readouterr().err
+    assert f"{tmp_path / 'bad.h5'}: sample 7: all its pixels are marked bad" in message

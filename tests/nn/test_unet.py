@@ -159,6 +159,74 @@ def test_every_parameter_gets_a_gradient(ndim, config):
     assert not idle
 
 
+def given_maps(ndim, batch=2, grid=None):
+    generator = torch.Generator().manual_seed(5)
+    value = torch.randn(batch, 1, *(grid or GRIDS[ndim]), generator=generator)
+    everywhere = torch.ones(batch, dtype=torch.bool)
+    return {"log_error": Condition(value, everywhere), "mask": Condition((value > 1).float(), everywhere)}
+
+
+def rolled(cond, shift, axis):
+    return {name: Condition(c.value.roll(shift, axis), c.present) for name, c in cond.items()}
+
+
+@pytest.mark.parametrize("ndim", CONV)
+@pytest.mark.parametrize("config", [TINY, PATCHED], ids=["attention", "patch"])
+def test_rolls_commute_with_a_network_that_sees_maps(ndim, config):
+    network, x, cond = unet(ndim, config, maps=("log_error", "mask")), noisy(ndim), given_maps(ndim)
+    with torch.no_grad():
+        y = network(x, LOG_SNR, cond)
+        for axis in range(2, 2 + ndim):
+            moved = network(x.roll(4, axis), LOG_SNR, rolled(cond, 4, axis))
+            assert error(moved, y.roll(4, axis)) < 1e-5
+            assert error(network(x.roll(4, axis), LOG_SNR, cond), y.roll(4, axis)) > 1e-2  # the map matters
+
+
+@pytest.mark.parametrize("ndim", CONV)
+@pytest.mark.parametrize("boundary", ["reflect", "zero"])
+def test_maps_on_open_axes_of_odd_lengths(ndim, boundary):
+    grid = (9, 7, 5)[:ndim]
+    network = unet(ndim, boundary=boundary, in_channels=2, out_channels=3, conditions=("J_H",), maps=("mask",))
+    cond = {"mask": given_maps(ndim, grid=grid)["mask"], **absent(["J_H"], 2)}
+    with torch.no_grad():
+        assert network(noisy(ndim, 2, grid), LOG_SNR, cond).shape == (2, 3, *grid)
+
+
+@pytest.mark.parametrize("ndim", CONV)
+def test_every_parameter_gets_a_gradient_with_maps(ndim):
+    network, x = unet(ndim, conditions=("J_H",), maps=("log_error", "mask")), noisy(ndim)
+    one = Condition(torch.tensor([0.3, -1.2]), torch.tensor([True, False]))
+    (network(x, LOG_SNR, given_maps(ndim) | {"J_H": one}) - x).square().mean().backward()
+    assert network.stem.weight.shape[1] == 5
+    assert all((network.stem.weight.grad[:, channel].abs() > 0).any() for channel in range(5))
+    assert not [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+
+
+@pytest.mark.parametrize("ndim", CONV)
+def test_an_absent_map_does_not_leak_and_none_means_all_absent(ndim):
+    network, x = unet(ndim, conditions=("J_H",), maps=("log_error",)), noisy(ndim)
+    value = torch.full_like(x, float("nan"))
+    value[0] = 0.0
+    cond = {"log_error": Condition(value, torch.tensor([True, False])), **absent(["J_H"], 2)}
+    with torch.no_grad():
+        mixed, without = network(x, LOG_SNR, cond), network(x, LOG_SNR)
+        all_absent = absent(["J_H"], 2) | absent(["log_error"], 2, grid=GRIDS[ndim])
+        assert torch.equal(network(x, LOG_SNR, all_absent), without)
+    torch.testing.assert_close(mixed[1], without[1])
+    assert not torch.allclose(mixed[0], without[0])  # a known mean differs from no knowledge
+
+
+def test_maps_are_checked_by_name_and_grid():
+    network, x = unet(2, maps=("log_error",)), noisy(2)
+    wrong = Condition(torch.zeros(2, 1, 24, 16), torch.ones(2, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"'log_error': .* \(2, 1, 24, 20\) and \(2,\), got \(2, 1, 24, 16\)"):
+        network(x, LOG_SNR, {"log_error": wrong})
+    with pytest.raises(ValueError, match="condition 'log_error' is missing: this network knows log_error"):
+        network(x, LOG_SNR, {})
+    with pytest.raises(ValueError, match="different names"):
+        UNet(1, conditions=("a",), maps=("a",))
+
+
 @pytest.mark.parametrize("ndim", CONV)
 def test_an_untrained_network_predicts_zero_and_learns_from_the_first_step(ndim):
     network, x = UNet(ndim, config=SMALL), noisy(ndim)
