@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from data_loaders.spectra.filters import filter_curve, filter_names, vega_flux
     from data_loaders.spectra.lattice import align
     from data_loaders.spectra.masks import bad_pixels, fill
+    from data_loaders.spectra.noise import filled, usable, with_log_error
     from data_loaders.spectra.preparation import common_grid, parse_grid, prepare
     from data_loaders.spectra.rebinning import covariance, effective_ivar, overlap, pixel_edges, rebin
     from data_loaders.spectra.wavelengths import air_to_vacuum, vacuum_to_air
@@ -21,6 +22,7 @@ _HOMES = {
     "filters": ("filter_curve", "filter_names", "vega_flux"),
     "lattice": ("align",),
     "masks": ("bad_pixels", "fill"),
+    "noise": ("filled", "usable", "with_log_error"),
     "preparation": ("common_grid", "parse_grid", "prepare"),
     "rebinning": ("covariance", "effective_ivar", "overlap", "pixel_edges", "rebin"),
     "wavelengths": ("air_to_vacuum", "vacuum_to_air"),
@@ -32,6 +34,7 @@ __all__ = [  # noqa: RUF022  (as in _HOMES)
     "filter_curve", "filter_names", "vega_flux",
     "align",
     "bad_pixels", "fill",
+    "filled", "usable", "with_log_error",
     "common_grid", "parse_grid", "prepare",
     "covariance", "effective_ivar", "overlap", "pixel_edges", "rebin",
     "air_to_vacuum", "vacuum_to_air",

@@ -15,10 +15,25 @@ import xarray as xr
 from data_loaders.errors import DataError
 from data_loaders.layout import main_variable
 from data_loaders.lazy import RowSource, lazy_variable
+from data_loaders.spectra.masks import fill
 from data_loaders.spectra.rebinning import rebin
 from data_loaders.spectra.wavelengths import convert
 
-__all__ = ["Norm", "Normalized", "Padded", "Resampled", "Scaled", "Step", "Stored", "replaced", "stored", "variables"]
+__all__ = [
+    "Block",
+    "Filled",
+    "Norm",
+    "Normalized",
+    "Padded",
+    "Resampled",
+    "Scaled",
+    "Step",
+    "Stored",
+    "in_parts",
+    "replaced",
+    "stored",
+    "variables",
+]
 
 Block = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 _ROWS = 256  # spectra in memory at a time, in double precision
@@ -145,6 +160,23 @@ class Padded(Step):
 
 
 @dataclass(frozen=True)
+class Filled(Step):
+    """Spectra with the flux of bad pixels interpolated, which stay masked."""
+
+    before: Step
+
+    @property
+    def npix(self) -> int:
+        """Pixels of a spectrum."""
+        return self.before.npix
+
+    def block(self, numbers: np.ndarray) -> Block:
+        """Fill the samples with these numbers."""
+        flux, ivar, mask = self.before.block(numbers)
+        return fill(flux, mask), ivar, mask
+
+
+@dataclass(frozen=True)
 class Normalized(Step):
     """Spectra over the mean or median of their good pixels in a window.
 
@@ -193,7 +225,7 @@ class Norm(RowSource):
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """Norms of the samples with these numbers."""
-        parts = [self.step.norm(self.step.before.block(part)) for part in _parts(numbers)]
+        parts = [self.step.norm(self.step.before.block(part)) for part in in_parts(numbers)]
         norm = np.concatenate(parts)
         return norm if self.earlier is None else norm * self.earlier[numbers].values
 
@@ -212,13 +244,14 @@ class _Part(RowSource):
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         values = np.empty((len(numbers), self.step.npix), self.dtype)
         start = 0
-        for part in _parts(numbers):
+        for part in in_parts(numbers):
             values[start : start + len(part)] = self.step.block(part)[self.which]
             start += len(part)
         return values
 
 
-def _parts(numbers: np.ndarray) -> list[np.ndarray]:
+def in_parts(numbers: np.ndarray) -> list[np.ndarray]:
+    """Split the numbers of samples into parts that are computed at a time."""
     return np.array_split(numbers, -(-len(numbers) // _ROWS))
 
 
