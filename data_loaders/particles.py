@@ -39,15 +39,15 @@ def add_particles(
     >>> add_particles(grid, np.array([[0.5, 0.5, 1.0]]), 8.0, box_size=4.0)[:2, 0, 0]  # between two centers in z
     array([4., 4.])
     """
-    n = len(grid)
-    scaled = np.asarray(position, np.float64) * (n / box_size) - 0.5
-    lower = np.floor(scaled)
-    above = scaled - lower
-    first = lower.astype(np.int64) % n
-    cells = np.stack([first, (first + 1) % n])  # (2, p, 3)
-    weights = np.stack([1 - above, above])
-    flat = grid.reshape(-1)
+    n, flat = len(grid), grid.reshape(-1)
+    cells, weights = [], []
+    for axis in range(3):
+        scaled = np.asarray(position[:, axis], np.float64) * (n / box_size) - 0.5
+        lower = np.floor(scaled)
+        first = lower.astype(np.int64) % n
+        cells.append((first, (first + 1) % n))
+        weights.append((lower + 1 - scaled, scaled - lower))
     for i, j, k in product((0, 1), repeat=3):
-        index = (cells[i, :, 2] * n + cells[j, :, 1]) * n + cells[k, :, 0]
-        np.add.at(flat, index, weights[i, :, 2] * weights[j, :, 1] * weights[k, :, 0] * mass)
+        index = (cells[2][i] * n + cells[1][j]) * n + cells[0][k]
+        np.add.at(flat, index, weights[2][i] * weights[1][j] * weights[0][k] * mass)
     return grid
