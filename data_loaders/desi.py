@@ -69,10 +69,11 @@ def read_desi(
     """Coadded or single-exposure spectra, arms joined, of the targets on good fibers."""
     check_bits(path, mask_bits, "desi")
     with opened(path) as hdus:
+        names = _arm_names(path, hdus)
         table = part(path, hdus, "FIBERMAP")
         ids = column(path, table, "TARGETID").astype(np.int64)
         kept = _kept(path, table, ids, keep)
-        arms, wavelength = _arms(path, hdus, len(ids))
+        arms, wavelength = _arms(path, hdus, names, len(ids))
         objects = _objects(path, table, kept)
         exposures = has_column(table, "EXPID")
     if not exposures:
@@ -102,17 +103,21 @@ def _kept(path: Path, table: Any, ids: np.ndarray, keep: str) -> np.ndarray:
     return np.flatnonzero(~dropped)
 
 
-def _arms(path: Path, hdus: Any, n: int) -> tuple[tuple["_Arm", ...], np.ndarray]:
-    """Arms with their place on the common lattice, and its wavelengths."""
+def _arm_names(path: Path, hdus: Any) -> list[str]:
     names = [m[1] for hdu in hdus if (m := re.fullmatch(r"(\w+)_WAVELENGTH", str(hdu.name)))]
     if not names:
         there = ", ".join(str(hdu.name) for hdu in hdus)
         raise DataError(path, f"holds no spectra: expected B_WAVELENGTH, B_FLUX, ...; it has: {there}")
+    return names
+
+
+def _arms(path: Path, hdus: Any, names: list[str], n: int) -> tuple[tuple["_Arm", ...], np.ndarray]:
+    """Arms with their place on the common lattice, and its wavelengths."""
     axes = {name: np.asarray(part(path, hdus, f"{name}_WAVELENGTH").data, np.float64) for name in names}
     for axis in axes.values():
         rising(path, axis)
     first = min(axis[0] for axis in axes.values())
-    step = np.median(np.diff(axes[names[0]]))
+    step = float(np.round(np.median(np.diff(axes[names[0]])), 6))
     arms = []
     for name, axis in axes.items():
         begin = int(np.rint((axis[0] - first) / step))
