@@ -57,8 +57,12 @@ class Cutting:
         for name, (value, least) in counts.items():
             if value is not None and (not isinstance(value, int) or value < least):
                 raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
-        object.__setattr__(self, "split", tuple(self.split))  # settings files have lists
-        if len(self.split) != 2 or min(self.split) < 0 or sum(self.split) >= 1:
+        if (
+            not isinstance(self.split, tuple | list)
+            or len(self.split) != 2
+            or min(self.split) < 0
+            or sum(self.split) >= 1
+        ):
             raise ValueError(f"split: expected two fractions (validation, test) with a sum below 1, got {self.split}")
         if self.block != "whole" and not (isinstance(self.side, int) and self.side >= self.extent):
             told = f"expected 'whole' or the map pixels of a side, at least the {self.extent} of a patch"

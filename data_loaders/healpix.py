@@ -69,8 +69,8 @@ def read_healpix(
     spacing : float, optional
         Of the centers [deg]; half a patch by default.
     block : float, optional
-        Side of the blocks of sky [deg], cells of Galactic latitude and longitude; three patches by default. A patch
-        lies in one block, which is its `group`.
+        Side of the blocks of sky [deg], cells of Galactic latitude and longitude; three patches and a margin by default.
+        A patch lies in one block, which is its `group`.
     min_latitude : float
         Least abs(b) of every pixel [deg].
     interpolation : {"bilinear", "nearest"}
@@ -102,7 +102,8 @@ def read_healpix(
     if interpolation not in ("bilinear", "nearest"):
         raise DataError(path, f"interpolation: expected 'bilinear' or 'nearest', found {interpolation!r}")
     centers = Cells(_angle(path, "spacing", side / 2 if spacing is None else spacing)).centers
-    blocks = Cells(_angle(path, "block", 3 * side if block is None else block))
+    usual = min(3 * side + 2 * _MARGIN * sky.resolution, 180.0)
+    blocks = Cells(_angle(path, "block", usual if block is None else block))
     group, faults = _blocks_of(sky, centers, offset, blocks, min_latitude)
     inside = np.flatnonzero(faults == "")
     patches = HealpixPatches(sky, centers[0][inside], centers[1][inside], offset, interpolation)
@@ -111,7 +112,9 @@ def read_healpix(
     rejected = {name: int(np.count_nonzero(faults == name)) for name in np.unique(faults).tolist() if name}
     if not len(good):
         told = ", ".join(f"{count} {name}" for name, count in rejected.items())
-        raise DataError(path, f"no patch of {side:.3g} deg is left ({told}); make size or min_latitude smaller")
+        raise DataError(
+            path, f"no patch of {side:.3g} deg is left ({told}); make size or min_latitude smaller, or block larger"
+        )
     patches = replace(patches, lon=centers[0][good], lat=centers[1][good])
     return _assemble(patches, hdu, group[good], rejected)
 

@@ -99,7 +99,7 @@ def lambert_of(header: Any, path: Path) -> Lambert:
         raise DataError(
             path, f"expected numbers LAM_NSGP, LAM_SCAL, CRPIX1 and CRPIX2 in the header: {error}"
         ) from None
-    if pole not in (1, -1) or not 1 <= scale <= 2**20 or not np.isfinite(center).all():
+    if pole not in (1, -1) or not 1 <= scale <= 2**14 or not np.isfinite(center).all():
         told = f"LAM_NSGP = {pole}, LAM_SCAL = {scale}, CRPIX = {center[1] + 1}, {center[0] + 1}"
         raise DataError(path, f"expected LAM_NSGP of 1 or -1 and LAM_SCAL pixels from equator to pole, found {told}")
     sky = Lambert(pole, scale, center)

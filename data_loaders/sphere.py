@@ -49,7 +49,7 @@ def gnomonic(lon: np.ndarray, lat: np.ndarray, x: np.ndarray, y: np.ndarray) -> 
     Examples
     --------
     >>> [round(float(angle[0, 0]), 6) for angle in angles(gnomonic(np.array([30.0]), np.array([0.0]), [0.0], [5.0]))]
-    [30.0, 4.987393]
+    [30.0, 4.987365]
     """
     center = vectors(lon, lat)
     east = vectors(np.asarray(lon) + 90.0, np.zeros_like(lat))

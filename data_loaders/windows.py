@@ -32,13 +32,15 @@ def fits_data(path: str | os.PathLike, hdu: int, column: str | None = None) -> n
 @lru_cache(maxsize=4)
 def _fits_data(path: str, hdu: int, column: str | None, modified: int, size: int) -> np.ndarray:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd headers, which the reader judges
-            warnings.filterwarnings("error", message=".*truncated")
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             with fits.open(path, memmap=True) as hdus:
                 data: Any = hdus[hdu].data  # type: ignore[attr-defined]
-                return np.asarray(data if column is None else data[column])
-    except MemoryError:
+                values = np.asarray(data if column is None else data[column])
+        if cut := [str(each.message) for each in told if "truncated" in str(each.message)]:
+            raise DataError(path, f"{cut[0]}; copy the file anew")
+        return values
+    except (MemoryError, DataError):
         raise
     except Exception as error:
         # Damage has many faces in a parser.
