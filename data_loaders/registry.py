@@ -38,6 +38,8 @@ _BUILT_IN = (
     "lamost",
     "aaomega",
     "manga",
+    "eso_spectrum",
+    "spex",
     "sdss_image",
     "multimodal",
     "astroclip",

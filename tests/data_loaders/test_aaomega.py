@@ -28,9 +28,11 @@ def write(path, *, flux=None, grid=None, types="PSP", **header):
 def test_targets_are_kept_and_radians_become_degrees(tmp_path):
     path = write(tmp_path / "reduced.fits")
     ds = open_field(path)
-    assert ds.flux.values.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]] and ds.name.values.tolist() == ["o0", "o2"]
+    assert ds.flux.values.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
+    assert ds.name.values.tolist() == ["o0", "o2"]
     assert ds.wavelength.values.tolist() == [5998, 6000, 6002, 6004]
-    assert ds.wavelength.attrs["medium"] == "air" and ds.attrs["heliocentric"] is False
+    assert ds.wavelength.attrs["medium"] == "air"
+    assert ds.attrs["heliocentric"] is False
     np.testing.assert_allclose([ds.ra.values[0], ds.dec.values[0]], [90, -30])
     assert ds.ivar.values[1].tolist() == [0.25, 0, 0.25, 0.25]
     assert np.argwhere(ds.mask.values).tolist() == [[0, 0], [1, 1]]
@@ -41,7 +43,8 @@ def test_log_grids_in_vacuum(tmp_path):
     grid = np.tile(3.7 + 1e-3 * np.arange(4), (3, 1))
     ds = open_field(write(tmp_path / "log.fits", grid=grid, VACUUM=True, LOGSCALE=True, DO_HELIO=True))
     np.testing.assert_allclose(ds.wavelength, 10 ** grid[0])
-    assert ds.wavelength.attrs["medium"] == "vacuum" and ds.attrs["heliocentric"] is True
+    assert ds.wavelength.attrs["medium"] == "vacuum"
+    assert ds.attrs["heliocentric"] is True
 
 
 def test_what_cannot_be_one_grid_is_refused(tmp_path):
@@ -63,14 +66,18 @@ def test_what_cannot_be_one_grid_is_refused(tmp_path):
 def test_real_files(shared_data):
     folder = shared_data / "spectra/aaomega"
     many = open_field(folder / "emlLogVacuumHelioMultiple.fits")
-    assert many.flux.shape == (3, 5037) and many.wavelength.attrs["medium"] == "vacuum"
+    assert many.flux.shape == (3, 5037)
+    assert many.wavelength.attrs["medium"] == "vacuum"
     # Names are coordinates: D0221394-2854323.
     degrees = 15 * (2 + 21 / 60 + 39.4 / 3600), -(28 + 54 / 60 + 32.3 / 3600)
     np.testing.assert_allclose([many.ra.values[0], many.dec.values[0]], degrees, atol=1e-3)
     one = open_field(folder / "emlLinearSkyAirHelio.fits")
-    assert one.flux.shape == (1, 5037) and one.wavelength.attrs["medium"] == "air" and one.attrs["heliocentric"]
+    assert one.flux.shape == (1, 5037)
+    assert one.wavelength.attrs["medium"] == "air"
+    assert one.attrs["heliocentric"]
     quasar = open_field(folder / "quasarLinearSkyAirNoHelio.fits")
-    assert quasar.flux.shape == (1, 4938) and not quasar.attrs["heliocentric"]
+    assert quasar.flux.shape == (1, 4938)
+    assert not quasar.attrs["heliocentric"]
     header = fits.getheader(folder / "quasarLinearSkyAirNoHelio.fits")
     assert quasar.wavelength.values[int(header["CRPIX1"]) - 1] == header["CRVAL1"]
 

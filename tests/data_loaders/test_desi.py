@@ -75,8 +75,10 @@ def test_redshifts_beside_are_joined_by_target(tmp_path, name):
     path = write_coadd(tmp_path / "coadd-x.fits")
     write_redshifts(tmp_path / name, [IDS[1], 5, IDS[0]], "ZBEST" if name.startswith("z") else "REDSHIFTS")
     ds = open_field(path)
-    assert ds.redshift.values.tolist() == [0.2, 0.0] and ds.attrs["redshifts"] == name
-    assert ds["class"].values.tolist() == ["GALAXY"] * 2 and ds.zwarning.values.tolist() == [0, 0]
+    assert ds.redshift.values.tolist() == [0.2, 0.0]
+    assert ds.attrs["redshifts"] == name
+    assert ds["class"].values.tolist() == ["GALAXY"] * 2
+    assert ds.zwarning.values.tolist() == [0, 0]
 
 
 def test_redshifts_that_lack_targets_or_repeat_them_are_refused(tmp_path):
@@ -135,7 +137,8 @@ def test_real_coadds_and_spectra(shared_data):
     ds = open_field(folder / "coadd-4-80613-thru20210324.fits")
     assert ds.sizes == {"sample": 1, "wavelength": 7781}
     assert ds.object_id.item() == 39633345008634465
-    assert abs(ds.redshift.item() - 0.36874355) < 1e-7 and ds["class"].item() == "GALAXY"
+    assert abs(ds.redshift.item() - 0.36874355) < 1e-7
+    assert ds["class"].item() == "GALAXY"
     assert ds.wavelength.values[[0, -1]].tolist() == [3600, 9824]
     with fits.open(folder / "coadd-4-80613-thru20210324.fits") as hdus:
         blue, red = hdus["B_FLUX"].data[0], hdus["R_FLUX"].data[0]

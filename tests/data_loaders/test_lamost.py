@@ -34,13 +34,19 @@ def write(path, *, later=False, rows=ROWS, name=None, **header):
 @pytest.mark.parametrize("later", [False, True])
 def test_both_layouts_hold_the_same(tmp_path, later, suffix):
     ds = open_field(write(tmp_path / f"spec-1.{suffix}", later=later))
-    assert ds.flux.values[0].tolist() == [1, 2, 3, 4, 5, 0] and ds.flux.attrs["units"] == ""
+    assert ds.flux.values[0].tolist() == [1, 2, 3, 4, 5, 0]
+    assert ds.flux.attrs["units"] == ""
     assert ds.mask.values[0].tolist() == [False, True, True, False, True, True]
     assert ds.ivar.values[0].tolist() == [1, 0, 2, 2, 2, 0]
     np.testing.assert_allclose(np.log10(ds.wavelength), LOGLAM, rtol=1e-14)
-    assert ds.wavelength.attrs["medium"] == "vacuum" and "relative" in ds.attrs["note"]
-    assert ds.object_id.item() == 101001 and ds.redshift.item() == 0.0525 and ds["class"].item() == "GALAXY"
-    assert ds.ra.attrs["units"] == "deg" and ds.snr_g.item() == 21.5 and np.isnan(ds.snr_r.item())
+    assert ds.wavelength.attrs["medium"] == "vacuum"
+    assert "relative" in ds.attrs["note"]
+    assert ds.object_id.item() == 101001
+    assert ds.redshift.item() == 0.0525
+    assert ds["class"].item() == "GALAXY"
+    assert ds.ra.attrs["units"] == "deg"
+    assert ds.snr_g.item() == 21.5
+    assert np.isnan(ds.snr_r.item())
 
 
 def test_bits_and_unknown_redshift(tmp_path):
@@ -54,7 +60,8 @@ def test_bits_and_unknown_redshift(tmp_path):
 def test_files_of_both_generations_join(tmp_path):
     paths = [write(tmp_path / "a.fits"), write(tmp_path / "b.fits", later=True, OBSID=101002)]
     ds = open_field(paths)
-    assert ds.flux.shape == (2, 6) and ds.object_id.values.tolist() == [101001, 101002]
+    assert ds.flux.shape == (2, 6)
+    assert ds.object_id.values.tolist() == [101001, 101002]
 
 
 def test_wrong_shapes_and_missing_labels_are_refused(tmp_path):

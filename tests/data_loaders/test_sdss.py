@@ -57,10 +57,12 @@ def test_one_object_has_its_pixels_and_labels(tmp_path, upper):
     assert ds.ivar.values[0].tolist() == [1, 0, 4, 4, 0, 4]
     assert ds.flux.attrs["units"] == "1e-17 erg / (s cm2 Angstrom)"
     np.testing.assert_allclose(ds.wavelength, 10 ** (3.58 + 1e-4 * np.arange(6)), rtol=1e-14)
-    assert ds.wavelength.attrs["medium"] == "vacuum" and ds.wavelength.attrs["frame"] == "observed"
+    assert ds.wavelength.attrs["medium"] == "vacuum"
+    assert ds.wavelength.attrs["frame"] == "observed"
     assert (ds.object_id.dtype, ds.object_id.item()) == (np.int64, 299492975510054912)
     assert (ds.redshift.item(), ds["class"].item(), ds.plate.item(), ds.fiber.item()) == (0.25, "GALAXY", 266, 13)
-    assert np.isnan(ds.psfmag_r.item()) and ds.ra.attrs["units"] == "deg"
+    assert np.isnan(ds.psfmag_r.item())
+    assert ds.ra.attrs["units"] == "deg"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,8 @@ def test_files_join_on_the_lattice_they_share(tmp_path):
     b = write_spec(tmp_path / "b.fits", upper=True, loglam=LOGLAM + np.float32(2e-4))
     ds = open_field([a, b])
     assert ds.flux.shape == (2, 8)
-    assert ds.mask.values[0, 6:].all() and ds.mask.values[1, :2].all()
+    assert ds.mask.values[0, 6:].all()
+    assert ds.mask.values[1, :2].all()
     assert ds.flux.values[1, [2, 5, 7]].tolist() == [1, 4, 6]
 
 
@@ -134,7 +137,8 @@ def test_a_plate_is_read_by_fibers(tmp_path, keys):
     ds = open_field(write_plate(tmp_path / "spPlate.fits", keys=keys))
     assert ds.flux.values.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert np.argwhere(ds.mask.values).tolist() == [[0, 1], [1, 2]]
-    assert ds.objtype.values.tolist() == ["QSO", "SKY"] and ds.plate.values.tolist() == [4055, 4055]
+    assert ds.objtype.values.tolist() == ["QSO", "SKY"]
+    assert ds.plate.values.tolist() == [4055, 4055]
     np.testing.assert_allclose(np.log10(ds.wavelength), 3.5529 + 1e-4 * np.arange(4), rtol=1e-14)
     again = pickle.loads(pickle.dumps(ds.flux.isel(sample=[1, 0])))
     assert again.values[0].tolist() == [4, 5, 6, 7]
@@ -142,7 +146,8 @@ def test_a_plate_is_read_by_fibers(tmp_path, keys):
 
 def test_a_plate_without_noise_says_so(tmp_path):
     ds = open_field(write_plate(tmp_path / "spPlate.fits", extensions=False))
-    assert "ivar" not in ds.coords and "flux alone" in ds.attrs["note"]
+    assert "ivar" not in ds.coords
+    assert "flux alone" in ds.attrs["note"]
 
 
 def test_a_plate_with_an_ivar_of_another_shape_is_refused(tmp_path):
@@ -167,7 +172,8 @@ def test_real_spectra_of_all_variants(shared_data):
     good = ~here.mask.values
     assert good.mean() > 0.9
     np.testing.assert_array_equal(here.flux.values[good], flux[good])
-    assert ds.mask.values[:, 100:-100].mean() < 0.3 and (ds.ivar.values[ds.mask.values] >= 0).all()
+    assert ds.mask.values[:, 100:-100].mean() < 0.3
+    assert (ds.ivar.values[ds.mask.values] >= 0).all()
     assert set(ds["class"].values) == {"QSO", "GALAXY", "STAR"}
     for path, number in zip(paths, ds.object_id.values):
         row = fits.getdata(path, 2)[0]
@@ -182,4 +188,5 @@ def test_a_real_quasar_is_where_its_redshift_puts_it(shared_data):
     assert abs(peak - 1215.67) < 15  # Lyman alpha
 
     plate = open_field(shared_data / "spectra/sdss_misc/spPlate-4055-55359-0020.fits")
-    assert plate.flux.shape == (20, 4637) and plate.plate.values[0] == 4055
+    assert plate.flux.shape == (20, 4637)
+    assert plate.plate.values[0] == 4055

@@ -1,0 +1,113 @@
+"""Multimodal Universe: files written in its layout (no real one is at hand)."""
+
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+
+from data_loaders import DataError, open_field
+
+GRID = np.array([4000.0, 4001, 4002, 4003])
+
+
+def write(path, *, wavelength=None, spectra=True, images=False, bands=(b"g", b"r"), **more):
+    lam = np.array([GRID, GRID, [*GRID[:3], -1]]) if wavelength is None else wavelength
+    n = len(lam)
+    with h5py.File(path, "w") as file:
+        file["object_id"] = np.array([b"39633559463397282", b"39633559463397283", b"39633559463397284"][:n])
+        file["ra"], file["dec"] = np.arange(n) + 10.0, np.arange(n) - 5.0
+        file["Z"] = np.float32([0.1, 0.2, 0.3][:n])
+        if spectra:
+            file["spectrum_lambda"] = lam.astype(np.float32)
+            file["spectrum_flux"] = np.where(lam > 0, np.arange(n)[:, None] + 1.0, -1).astype(np.float32)
+            file["spectrum_ivar"] = np.where(lam > 0, 2, -1).astype(np.float32)
+            file["spectrum_mask"] = lam == 4001
+        if images:
+            file["image_array"] = np.arange(n * 2 * 4 * 3, dtype=np.float32).reshape(n, 2, 4, 3)
+            file["image_ivar"] = np.ones((n, 2, 4, 3), np.float32)
+            file["image_band"] = np.tile(np.array(bands), (n, 1))
+        for name, values in more.items():
+            del file[name]
+            file[name] = values
+    return path
+
+
+def test_spectra_padded_at_the_end_have_one_axis(tmp_path):
+    ds = open_field(write(tmp_path / "001-of-001.hdf5"))
+    assert ds.wavelength.values.tolist() == GRID.tolist()
+    assert ds.wavelength.attrs["medium"] == "vacuum"
+    assert ds.flux.values.tolist() == [[1] * 4, [2] * 4, [3, 3, 3, -1]]
+    assert np.argwhere(ds.mask.values).tolist() == [[0, 1], [1, 1], [2, 1], [2, 3]]
+    assert ds.ivar.values[2].tolist() == [2, 2, 2, 0]
+    assert ds.object_id.values.tolist() == [39633559463397282, 39633559463397283, 39633559463397284]
+    assert ds.redshift.values.tolist() == np.float32([0.1, 0.2, 0.3]).tolist()
+    assert ds.ra.attrs["units"] == "deg"
+    again = pickle.loads(pickle.dumps(ds.flux))
+    assert again.isel(sample=[2, 0], wavelength=0).values.tolist() == [3, 1]
+
+
+def test_rows_of_other_wavelengths_need_a_grid(tmp_path):
+    path = write(tmp_path / "a.hdf5", wavelength=np.array([GRID, GRID + 0.5, GRID]))
+    with pytest.raises(DataError, match="row 1 has 4 pixels of other wavelengths.*give wavelength="):
+        open_field(path)
+    ds = open_field(path, wavelength="4000:4003:1")
+    assert ds.wavelength.values.tolist() == GRID.tolist()
+    assert ds.flux.values[1, 2] == 2
+    assert ds.flux.values[0, 3] == 1
+
+
+def test_a_row_that_differs_and_was_not_seen_at_opening_is_named_when_it_is_read(tmp_path):
+    lam = np.tile(GRID, (200, 1))
+    n = len(lam)
+    path = tmp_path / "a.hdf5"
+    seen = np.linspace(0, n - 1, 64).astype(int)
+    odd = next(i for i in range(n) if i not in seen)
+    lam[odd] += 0.25
+    with h5py.File(path, "w") as file:
+        file["object_id"] = np.arange(n)
+        for name, values in {"lambda": lam, "flux": lam, "ivar": lam, "mask": lam < 0}.items():
+            file[f"spectrum_{name}"] = values
+    ds = open_field(path)
+    assert ds.flux.isel(sample=odd - 1).shape == (4,)
+    with pytest.raises(DataError, match=f"row {odd} "):
+        ds.flux.isel(sample=odd).load()
+
+
+def test_images_have_bands_as_channels(tmp_path):
+    path = write(tmp_path / "a.hdf5", images=True)
+    with pytest.raises(DataError, match="choose one with dataset=.*spectrum, image"):
+        open_field(path)
+    ds = open_field(path, dataset="image")
+    assert ds.image.dims == ("sample", "channel", "y", "x")
+    assert ds.channel.values.tolist() == ["g", "r"]
+    np.testing.assert_array_equal(ds.image.values, np.arange(72.0).reshape(3, 2, 4, 3))
+    assert ds.image.attrs["units"] == "nanomaggy"
+    assert not ds.mask.values.any()
+    assert open_field(write(tmp_path / "b.hdf5", spectra=False, images=True)).image.shape == (3, 2, 4, 3)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    short = write(tmp_path / "a.hdf5", spectrum_flux=np.ones((3, 3), np.float32))
+    with pytest.raises(DataError, match=r"of one shape, found flux \(3, 3\)"):
+        open_field(short)
+    rows = write(tmp_path / "b.hdf5", spectrum_ivar=np.ones((2, 4), np.float32))
+    with pytest.raises(DataError, match=r"spectrum_ivar has shape \(2, 4\), spectrum_flux has 3 rows"):
+        open_field(rows)
+    path = write(tmp_path / "c.hdf5")
+    with h5py.File(path, "a") as file:
+        del file["spectrum_ivar"]
+    with pytest.raises(DataError, match="expected a dataset spectrum_ivar; the file holds: "):
+        open_field(path)
+    mixed = np.array([[b"g", b"r"], [b"r", b"g"], [b"g", b"r"]])
+    with pytest.raises(DataError, match="bands of row 1"):
+        open_field(write(tmp_path / "d.hdf5", spectra=False, images=True, image_band=mixed))
+    with pytest.raises(DataError, match="dataset='cube'"):
+        open_field(write(tmp_path / "e.hdf5"), dataset="cube")
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = write(tmp_path / "a.hdf5")
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(DataError, match=r"a\.hdf5: "):
+        open_field(path).flux.load()
