@@ -102,7 +102,8 @@ class DiffusionConfig:
     log_snr_std
         Its standard deviation.
     condition_dropout
-        Probability that all conditions of a training sample are hidden, so that the model also draws unconditionally.
+        Probability p that all conditions of a training sample are hidden, otherwise each one by itself with p, so that
+        any of them can be left open when drawing.
     """
 
     schedule: str = "cosine"
@@ -271,7 +272,8 @@ class RunConfig:
     conditions
         Coordinates along ``sample`` that the model is conditional on; by default the field's.
     transform
-        Transforms to unit variance: ``log10``, ``asinh``, ``standardize``; by default the field's.
+        Transforms to unit variance: ``log10``, ``boxcox:EXPONENT``, ``asinh:SCALE``, ``standardize``; of single
+        channels ``NAME=log10`` or ``NAME=asinh:2,standardize``; by default the field's.
     symmetries
         Symmetries used as augmentation: ``roll``, ``flip``, ``rotate90``; by default the field's.
     out

@@ -336,6 +336,7 @@ class Model:
                 coords[name] = xr.DataArray(value, dims=dims[: value.ndim], attrs={"units": units[name]})
             elif value.any():
                 coords[name] = xr.DataArray(value != 0, dims=dims)
+        coords |= {name: xr.DataArray(of, dims=("channel",)) for name, of in field.get("labels", {}).items()}
         if "channel" not in field["dims"]:
             array = array[:, 0]
         return xr.DataArray(array, dims=field["dims"], coords=coords, name=field["name"], attrs=dict(field["attrs"]))

@@ -303,6 +303,7 @@ class Run:
                 "long_name": get_field(self.config.field).long_name,
                 "dims": [str(dim) for dim in field.dims],
                 "channels": field.sizes.get("channel", 1),
+                "labels": {name: c.values.tolist() for name, c in field.coords.items() if c.dims == ("channel",)},
                 "attrs": {key: field.attrs[key] for key in ("units", "long_name", "component") if key in field.attrs},
             },
             "transform": prepared.train.transform.to_dict(),

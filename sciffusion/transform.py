@@ -10,12 +10,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from typing import Any, Self
 
 import numpy as np
 import xarray as xr
 
-__all__ = ["TRANSFORMS", "Asinh", "BoxCox", "Chain", "Log10", "Standardize", "Transform", "chain", "from_dict"]
+__all__ = [
+    "TRANSFORMS",
+    "Asinh",
+    "BoxCox",
+    "Chain",
+    "Log10",
+    "PerChannel",
+    "Standardize",
+    "Transform",
+    "chain",
+    "from_dict",
+]
 
 Blocks = Callable[[], Iterable[xr.DataArray]]
 
@@ -331,12 +343,90 @@ class Chain(Transform):
         return {"name": "chain", "parts": [part.to_dict() for part in self.parts]}
 
 
+@dataclass(frozen=True)
+class PerChannel(Transform):
+    """A transform of its own for each channel, by the channel's name: fields of unlike kinds at once.
+
+    Fitting keeps those of the channels that the field has. A field without a dim ``channel`` is one, by its name.
+
+    Parameters
+    ----------
+    channels : tuple of str
+        Names in the coordinate ``channel``; channels without one are numbered from 0.
+    parts : tuple of Transform
+        One for each name.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> field = xr.DataArray([[[10.0], [-1.0]], [[100.0], [1.0]]], dims=("sample", "channel", "x"))
+    >>> field = field.assign_coords(channel=["T", "v"])
+    >>> both = PerChannel(("v", "T"), (Asinh(1.0), Log10())).fit(field)
+    >>> both(field).sel(channel="T").values.ravel().tolist(), both.channels
+    ([1.0, 2.0], ('T', 'v'))
+    """
+
+    channels: tuple[str, ...]
+    parts: tuple[Transform, ...]
+
+    def _fit(self, blocks: Blocks) -> Self:
+        names = _channels(next(iter(blocks())))
+        fitted: list[Transform] = []
+        for i, name in enumerate(names):
+            part = self._of(name)
+            fitted.append(part._fit(lambda i=i, name=name: (_channel(block, i, name) for block in blocks())))
+        return replace(self, channels=names, parts=tuple(fitted))
+
+    def _forward(self, field: xr.DataArray) -> np.ndarray:
+        return self._each(field, lambda part, one: part(one))
+
+    def _backward(self, field: xr.DataArray) -> np.ndarray:
+        return self._each(field, lambda part, one: part.inverse(one))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers and strings that `from_dict` turns back into this transform."""
+        return {
+            "name": "per_channel",
+            "channels": list(self.channels),
+            "parts": [part.to_dict() for part in self.parts],
+        }
+
+    def _of(self, name: str) -> Transform:
+        if name not in self.channels:
+            raise ValueError(
+                f"no transform for the channel {name!r}; there are some for {', '.join(self.channels)}: "
+                f"give {name}=log10, or another"
+            )
+        return self.parts[self.channels.index(name)]
+
+    def _each(self, field: xr.DataArray, apply: Callable[[Transform, xr.DataArray], xr.DataArray]) -> np.ndarray:
+        if "channel" not in field.dims:
+            part = self.parts[0] if len(self.parts) == 1 else self._of(str(field.name))
+            return apply(part, field).values
+        names = _channels(field)
+        parts = [apply(self._of(name), _channel(field, i, name)).values for i, name in enumerate(names)]
+        return np.stack(parts, axis=field.dims.index("channel"))
+
+
+def _channels(field: xr.DataArray) -> tuple[str, ...]:
+    if "channel" not in field.dims:
+        return (str(field.name),)
+    named = "channel" in field.coords
+    return tuple(map(str, field["channel"].values if named else range(field.sizes["channel"])))
+
+
+def _channel(field: xr.DataArray, i: int, name: str) -> xr.DataArray:
+    """One channel under its own name, by which messages call it."""
+    return field.isel(channel=i, drop=True).rename(name) if "channel" in field.dims else field
+
+
 TRANSFORMS: Mapping[str, type[Transform]] = {
     "log10": Log10,
     "boxcox": BoxCox,
     "asinh": Asinh,
     "standardize": Standardize,
     "chain": Chain,
+    "per_channel": PerChannel,
 }
 
 
@@ -346,14 +436,29 @@ def chain(names: Sequence[str]) -> Chain:
     Parameters
     ----------
     names : sequence of str
-        Each a name of `TRANSFORMS`, ``boxcox:EXPONENT``, ``asinh:SCALE`` or ``standardize:DIM``.
+        Each a name of `TRANSFORMS`, ``boxcox:EXPONENT``, ``asinh:SCALE`` or ``standardize:DIM``; or for the channel
+        of a name ``NAME=TRANSFORM,TRANSFORM,...``: neighbors of this kind are one step, a transform a channel.
 
     Examples
     --------
     >>> chain(["boxcox:0.1", "standardize"]).parts
     (BoxCox(exponent=0.1, scale=None), Standardize(mean=None, std=None, along=None))
+    >>> chain(["T=log10", "Mgas=boxcox:0.2", "standardize"]).parts[0].channels
+    ('T', 'Mgas')
     """
-    return Chain(tuple(_from_text(text) for text in names))
+    return Chain(tuple(_steps(names)))
+
+
+def _steps(names: Sequence[str]) -> Iterator[Transform]:
+    for of_channels, texts in groupby(names, lambda text: "=" in text):
+        if not of_channels:
+            yield from map(_from_text, texts)
+            continue
+        pairs = [text.split("=", 1) for text in texts]
+        channels = tuple(name for name, _ in pairs)
+        if twice := {name for name in channels if channels.count(name) > 1}:
+            raise ValueError(f"transform: the channel {min(twice)!r} is given twice")
+        yield PerChannel(channels, tuple(chain(steps.split(",")) for _, steps in pairs))
 
 
 def _from_text(text: str) -> Transform:
@@ -376,6 +481,6 @@ def from_dict(stored: Mapping[str, Any]) -> Transform:
     name = settings.pop("name", None)
     if name not in TRANSFORMS:
         raise ValueError(f"unknown transform {name!r}; known are {', '.join(TRANSFORMS)}")
-    if name == "chain":
-        return Chain(tuple(from_dict(part) for part in settings.get("parts", ())))
+    if name in ("chain", "per_channel"):
+        settings["parts"] = [from_dict(part) for part in settings.get("parts", ())]
     return TRANSFORMS[name](**{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()})
