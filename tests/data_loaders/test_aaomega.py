@@ -59,7 +59,7 @@ def test_what_cannot_be_one_grid_is_refused(tmp_path):
         open_field(write(tmp_path / "d.fits", types="SS"))
     path = write(tmp_path / "e.fits")
     path.write_bytes(path.read_bytes()[:5760])
-    with pytest.raises(DataError, match="e.fits"):
+    with pytest.raises(DataError, match=r"e.fits"):
         open_field(path, reader="aaomega")
 
 

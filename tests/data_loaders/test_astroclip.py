@@ -50,12 +50,12 @@ def test_images_have_bands_first(tmp_path):
 
 def test_what_does_not_fit_is_refused(tmp_path):
     path = write(tmp_path / "a.h5")
-    with pytest.raises(DataError, match="choose one with dataset=.*spectra, images"):
+    with pytest.raises(DataError, match=r"choose one with dataset=.*spectra, images"):
         open_field(path)
     with pytest.raises(DataError, match="group 2 lacks redshifts; it holds: 2/images, 2/spectra, 2/targetids"):
         open_field(write(tmp_path / "b.h5", g2={"redshifts": None}), dataset="spectra")
     short = {"g10": {"targetids": np.arange(2)}}
-    with pytest.raises(DataError, match="group 10: spectra .* differ in their number of rows"):
+    with pytest.raises(DataError, match=r"group 10: spectra .* differ in their number of rows"):
         open_field(write(tmp_path / "c.h5", **short), dataset="spectra")
     other = {"g2": {"spectra": np.ones((1, 8, 1), np.float32)}}
     with pytest.raises(DataError, match=r"2/spectra has shape \(1, 8, 1\)"):

@@ -37,7 +37,7 @@ def test_files_pair_by_number(tmp_path):
     assert images.image.isel(channel=3, sample=slice(1, None), y=0, x=5).values.tolist() == [23, 103]
     again = pickle.loads(pickle.dumps(ds.flux.isel(sample=[2, 1])))
     assert again.values[:, 7].tolist() == [10, 2]
-    with pytest.raises(DataError, match="choose one with dataset=.*images, spectra"):
+    with pytest.raises(DataError, match=r"choose one with dataset=.*images, spectra"):
         open_field(folder)
 
 
@@ -93,7 +93,7 @@ def test_a_cube_of_objects_or_without_its_labels_is_refused(tmp_path):
     objects[:] = ["a", 1]
     path = tmp_path / "sdss.npz"
     np.savez(path, cube=np.zeros((2, 64, 64, 5), np.float32), labels=objects)
-    with pytest.raises(DataError, match="labels holds Python objects.*save"):
+    with pytest.raises(DataError, match=r"labels holds Python objects.*save"):
         open_field(path)
     np.savez(path, cube=np.zeros((2, 64, 64, 5), np.float32), labels=np.zeros(3, [("z", "f4")]))
     with pytest.raises(DataError, match=r"one label an image, found shapes \(3,\) and \(2, 64, 64, 5\)"):

@@ -49,7 +49,7 @@ def test_spectra_padded_at_the_end_have_one_axis(tmp_path):
 
 def test_rows_of_other_wavelengths_need_a_grid(tmp_path):
     path = write(tmp_path / "a.hdf5", wavelength=np.array([GRID, GRID + 0.5, GRID]))
-    with pytest.raises(DataError, match="row 1 has 4 pixels of other wavelengths.*give wavelength="):
+    with pytest.raises(DataError, match=r"row 1 has 4 pixels of other wavelengths.*give wavelength="):
         open_field(path)
     ds = open_field(path, wavelength="4000:4003:1")
     assert ds.wavelength.values.tolist() == GRID.tolist()
@@ -76,7 +76,7 @@ def test_a_row_that_differs_and_was_not_seen_at_opening_is_named_when_it_is_read
 
 def test_images_have_bands_as_channels(tmp_path):
     path = write(tmp_path / "a.hdf5", images=True)
-    with pytest.raises(DataError, match="choose one with dataset=.*spectrum, image"):
+    with pytest.raises(DataError, match=r"choose one with dataset=.*spectrum, image"):
         open_field(path)
     ds = open_field(path, dataset="image")
     assert ds.image.dims == ("sample", "channel", "y", "x")
