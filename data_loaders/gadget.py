@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from data_loaders.errors import DataError
+from data_loaders.hdf5 import need_filters
 
 __all__ = ["Snapshot", "find_parts", "read_header"]
 
@@ -108,15 +109,7 @@ def _dataset(file: h5py.File, name: str, path: Path) -> Any:
     if name not in file:
         raise DataError(path, f"no {name}, and MassTable has no mass for these particles; choose others (particles=)")
     dataset: Any = file[name]
-    settings = dataset.id.get_create_plist()
-    filters = [settings.get_filter(i) for i in range(settings.get_nfilters())]
-    if not all(h5py.h5z.filter_avail(each[0]) for each in filters):
-        try:
-            import hdf5plugin  # noqa: F401  (registers its filters)
-        except ImportError as error:
-            names = ", ".join(each[3].decode(errors="replace") or str(each[0]) for each in filters)
-            told = f"{name} is compressed with {names}, which needs a plugin"
-            raise DataError(path, f"{told}: pip install 'sciffusion[hdf5plugin]'") from error
+    need_filters(path, dataset)
     return dataset
 
 

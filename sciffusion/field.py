@@ -39,8 +39,8 @@ class Field:
         Names of the symmetries of its distribution.
     conditions : tuple of str
         Coordinates along ``sample`` that a model is conditional on by default.
-    preset : pathlib.Path
-        YAML file of the settings that suit it.
+    preset : pathlib.Path, optional
+        YAML file of the settings that suit it, which the command line starts from.
     diagnostics : tuple of str
         Names of what is measured of it after training besides the usual (`sciffusion.validate.compare`).
     """
@@ -49,9 +49,9 @@ class Field:
     long_name: str
     read: Callable[..., xr.DataArray]
     transform: tuple[str, ...]
-    symmetries: tuple[str, ...]
-    conditions: tuple[str, ...]
-    preset: Path
+    symmetries: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
+    preset: Path | None = None
     diagnostics: tuple[str, ...] = ()
 
 

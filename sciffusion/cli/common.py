@@ -92,12 +92,15 @@ def run_command(name: str, command: Callable[[Sequence[str]], None], argv: Seque
     Returns
     -------
     int
-        0 for success, 1 for an error that the message explains (bad input, bad settings, a file in the way).
+        0 for success, 1 for an error that the message explains (bad input, bad settings, a file in the way, an extra
+        that is not installed).
         Errors that are a fault of this package keep their traceback.
     """
     try:
         command(sys.argv[1:] if argv is None else list(argv))
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
+        if isinstance(error, ImportError) and "sciffusion[" not in str(error):
+            raise  # no extra that is to be installed, but a fault
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -61,7 +61,7 @@ def parse(argv: Sequence[str]) -> RunConfig:
     argv = gather_options(argv)
     look = _first_look(argv)
     field = get_field(look["field"] or RunConfig().field)
-    defaults = [field.preset]
+    defaults = [field.preset] if field.preset else []
     if look["preset"]:
         defaults.append(_preset(look["preset"]))
     folder = Path(look["out"] or f"runs/{field.name}")
