@@ -34,6 +34,11 @@ def known_error(flux, err):
     return usable & ~np.all(~usable | (err > np.abs(flux)), axis=1, keepdims=True)
 
 
+def no_flux(wavelength, flux):
+    """Which rows hold their wavelengths in place of a flux, as three files of two apertures do in the npz."""
+    return np.ptp(flux / wavelength, axis=1) < 1e-5
+
+
 def rounded(flux, err):
     """Flux in steps of a power of two, at most `err` over FINENESS."""
     step = 2.0 ** np.floor(np.log2(err / FINENESS))
@@ -86,7 +91,9 @@ def main():
     with np.load(sys.argv[1], allow_pickle=False) as stored:
         table = {key: stored[key] for key in stored}
     flux, err = table["flux"].astype(np.float64), table["err"].astype(np.float64)
-    good = known_error(flux, err)
+    lost = no_flux(table["wave_um"], flux)
+    flux[lost] = 0
+    good = known_error(flux, err) & ~lost[:, None]
     typical = np.nanmedian(np.where(good, err, np.nan))
     scale = np.where(good, err, typical)
     new = rounded(flux, scale)
@@ -99,6 +106,8 @@ def main():
         **ATTRS,
         "rounding_noise": f"flux is rounded by {np.sqrt(np.mean(noise**2)):.4f} of its error (rms), at most "
         f"{np.abs(noise).max():.4f}; ivar by at most {np.abs(ivar[good] * err[good] ** 2 - 1).max():.3f} of itself",
+        "mask_note": f"{int((~good.any(axis=1)).sum())} spectra are masked as a whole: their error is unknown or in "
+        f"another unit, {int(lost.sum())} of them have no flux",
     }
     ds = spectra_dataset(new, wavelength, units="", ivar=ivar, mask=~good, objects=objects(table), attrs=attrs)
     ds.flux.attrs["long_name"] = "flux density over its median at 1.2-1.3 micron"

@@ -40,6 +40,7 @@ _BUILT_IN = (
     "manga",
     "eso_spectrum",
     "spex",
+    "miles",
     "sdss_image",
     "multimodal",
     "astroclip",
