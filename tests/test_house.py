@@ -39,7 +39,8 @@ def test_imports_are_light(module):
 
 
 @pytest.mark.parametrize(
-    ("path", "megabytes"), [("data_loaders/data/cdm.h5", 12), ("sciffusion/models/cdm.safetensors", 10)]
+    ("path", "megabytes"),
+    [("data_loaders/data/cdm.h5", 12), ("data_loaders/data/dust.fits", 3), ("sciffusion/models/cdm.safetensors", 10)],
 )
 def test_what_ships_is_small(path, megabytes):
     assert (ROOT / path).stat().st_size < megabytes * 1e6
