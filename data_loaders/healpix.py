@@ -69,8 +69,8 @@ def read_healpix(
     spacing : float, optional
         Of the centers [deg]; half a patch by default.
     block : float, optional
-        Side of the blocks of sky [deg], cells of Galactic latitude and longitude; three patches and a margin by default.
-        A patch lies in one block, which is its `group`.
+        Side of the blocks of sky [deg], cells of Galactic latitude and longitude; three patches and a margin by
+        default. A patch lies in one block, which is its `group`.
     min_latitude : float
         Least abs(b) of every pixel [deg].
     interpolation : {"bilinear", "nearest"}
