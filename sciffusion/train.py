@@ -1,7 +1,8 @@
 """Training as a generator: every step yields a `Progress`, and the caller decides when to log, save or stop.
 
 An `Objective` maps a batch to one loss a sample. All randomness comes from the position of a sample in the stream
-(see `sciffusion.dataset`), so a state holds numbers and tensors and no random state, and resuming is exact.
+(see `sciffusion.dataset`), so a state holds numbers and tensors and no random state, and resuming is exact (on a GPU
+with ``torch.backends.cudnn.deterministic``, to float tolerance without).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from sciffusion.run import Run
 TINY = ["--network.channels", "[8, 8]", "--network.blocks", "1", "--network.attention_levels", "0",
         "--sampling.steps", "3", "--training.precision", "fp32", "--training.heldout", "4",
         "--training.evaluations", "2", "--training.warmup", "16", "--split.test", "0.2",
-        "--transform", "log10", "standardize"]  # fmt: skip
+        "--transform", "log10", "standardize", "--device", "cpu"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -365,7 +365,8 @@ def spectral(data, out, **settings):
     return RunConfig(
         data=[str(data)], out=str(out), conditions=["J_H", "log_error"], transform=["standardize"], symmetries=["flip"],
         network=UNetConfig(channels=(8, 8), blocks=1, embed_channels=16), split=SplitConfig(test=0.3),
-        training=TrainingConfig(samples=64, precision="fp32", warmup=16), sampling=SamplingConfig(steps=2), **settings,
+        training=TrainingConfig(samples=64, precision="fp32", warmup=16), sampling=SamplingConfig(steps=2), device="cpu",
+        **settings,
     )  # fmt: skip
 
 

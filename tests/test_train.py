@@ -1,5 +1,7 @@
 """Training: what is drawn, how fast it learns, and that a killed run goes on bit for bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,7 @@ def on_the_grid(field, seed=1):
     return field.copy(data=np.where(bad, rng.normal(size=field.shape), field)).assign_coords(coords)
 
 
-def trainer(diffusion=None, seed=0, shape=(8, 8), maps=False, **settings):
+def trainer(diffusion=None, seed=0, shape=(8, 8), maps=False, dropout=0.1, device="cpu", **settings):
     settings = {"samples": 80, "batch_size": 4, "warmup": 20, "precision": "fp32"} | settings
     field = on_the_grid(waves(shape=shape)) if maps else waves(shape=shape)
     index = np.arange(field.sizes["sample"])
@@ -55,9 +57,9 @@ def trainer(diffusion=None, seed=0, shape=(8, 8), maps=False, **settings):
     torch.manual_seed(seed)
     diffusion = diffusion or DiffusionConfig()
     names = {"conditions": conditions.scalars, "maps": conditions.maps}
-    unet = UNet(len(shape), 1, 1, boundary="periodic", config=TINY, **names)
-    denoiser = Denoiser(unet, build_schedule(diffusion), diffusion.prediction)
-    return Trainer(DenoisingObjective(denoiser, diffusion, seed), data, TrainingConfig(**settings))
+    unet = UNet(len(shape), 1, 1, boundary="periodic", config=replace(TINY, dropout=dropout), **names)
+    denoiser = Denoiser(unet, build_schedule(diffusion), diffusion.prediction).to(device)
+    return Trainer(DenoisingObjective(denoiser, diffusion, seed), data, TrainingConfig(**settings), device)
 
 
 @pytest.mark.parametrize("maps", [False, True], ids=["scalars", "maps and bad pixels"])
