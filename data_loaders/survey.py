@@ -35,7 +35,8 @@ def opened(path: Path) -> Iterator[Any]:
     with naming(path), warnings.catch_warnings():
         # Of truncated or odd headers: the parts that are wanted are checked.
         warnings.simplefilter("ignore", AstropyUserWarning)
-        with fits.open(path, memmap=False) as hdus:
+        # The stream is ours, so that it is closed if astropy fails midway.
+        with open(path, "rb") as stream, fits.open(stream, memmap=False) as hdus:
             yield hdus
 
 
