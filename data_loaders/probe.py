@@ -71,7 +71,7 @@ def _fits_hdus(path: str, modified: int, size: int) -> tuple[HDU, ...]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged headers: the reader that is chosen speaks of them
-            with fits.open(path, memmap=True) as hdus:
+            with open(path, "rb") as stream, fits.open(stream, memmap=False) as hdus:
                 return tuple(_describe(hdu) for hdu in hdus)
     except Exception:
         # Damage has many faces in a parser; none of them may decide which reader reports it.
