@@ -8,13 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.image import AxesImage
 
-from sciffusion.statistics.grid import grid_dims
+from sciffusion.statistics.grid import good_pixels, grid_dims, is_spectrum
 from sciffusion.units import label
 
-__all__ = ["REAL", "color_scale", "draw_field", "label_outer"]
+__all__ = ["FLOOR", "GENERATED", "REAL", "color_scale", "draw_field", "label_outer", "wavelength_axis"]
 
-REAL = "0.15"
+REAL, GENERATED, FLOOR = "0.15", "#c1440e", "0.75"
 _MAP = "inferno"
+_MICRON = 1e4  # Angstrom
 
 
 def color_scale(real: xr.DataArray) -> Normalize:
@@ -52,25 +53,41 @@ def _draw_map(plane: xr.DataArray, dims: tuple[str, ...], ax: Axes, norm: Normal
 
 def _draw_line(line: xr.DataArray, dims: tuple[str, ...], ax: Axes, norm: Normalize) -> None:
     (dim,) = dims
-    ax.plot(_centers(line, dim), line.values, color=REAL, lw=0.8)
+    # what is under a mask was filled in for the network, and is no data
+    ax.plot(_axis(line, dim)[0], np.where(good_pixels(line), line.values, np.nan), color=REAL, lw=0.8)
     ax.set_xlim(*_limits(line, dim))
-    if isinstance(norm, LogNorm):
+    if isinstance(norm, LogNorm) and not is_spectrum(line):  # noise has both signs
         ax.set_yscale("log")
 
 
-def _centers(field: xr.DataArray, dim: str) -> np.ndarray:
-    return np.asarray(field[dim].values, dtype=np.float64)
+def wavelength_axis(wavelength: xr.DataArray) -> tuple[np.ndarray, str]:
+    """Return wavelengths as an axis has them, and its label: long ones in microns.
+
+    Examples
+    --------
+    >>> values = xr.DataArray([8500.0, 24000.0], dims="wavelength", attrs={"units": "Angstrom"})
+    >>> wavelength_axis(values)
+    (array([0.85, 2.4 ]), 'wavelength [µm]')
+    """
+    values, units = np.asarray(wavelength.values, dtype=np.float64), str(wavelength.attrs.get("units", ""))
+    if units in ("Angstrom", "AA") and values.max() - values.min() > _MICRON:
+        return values / _MICRON, "wavelength [µm]"
+    return values, label("wavelength", units)
+
+
+def _axis(field: xr.DataArray, dim: str) -> tuple[np.ndarray, str]:
+    """Return the pixel centers of a dim and the label of its axis; without a coordinate, in pixels."""
+    if dim == "wavelength" and dim in field.coords:
+        return wavelength_axis(field[dim])
+    text = label(dim, str(field[dim].attrs.get("units", ""))) if dim in field.coords else f"{dim} [pixel]"
+    return np.asarray(field[dim].values, dtype=np.float64), text
 
 
 def _limits(field: xr.DataArray, dim: str) -> tuple[float, float]:
     """Return the outer borders of the first and the last pixel; of a dim without coordinate, in pixels."""
-    centers = _centers(field, dim)
+    centers = _axis(field, dim)[0]
     half = 0.5 * (centers[-1] - centers[0]) / max(len(centers) - 1, 1) or 0.5
     return float(centers[0] - half), float(centers[-1] + half)
-
-
-def _axis_label(field: xr.DataArray, dim: str) -> str:
-    return label(dim, str(field[dim].attrs.get("units", ""))) if dim in field.coords else f"{dim} [pixel]"
 
 
 def label_outer(axes: np.ndarray, field: xr.DataArray) -> None:
@@ -78,6 +95,6 @@ def label_outer(axes: np.ndarray, field: xr.DataArray) -> None:
     *vertical, horizontal = grid_dims(field)[-2:]
     values = label(str(field.name or "value"), str(field.attrs.get("units", "")))
     for ax in axes[-1]:
-        ax.set_xlabel(_axis_label(field, horizontal))
+        ax.set_xlabel(_axis(field, horizontal)[1])
     for ax in axes[:, 0]:
-        ax.set_ylabel(_axis_label(field, vertical[0]) if vertical else values)
+        ax.set_ylabel(_axis(field, vertical[0])[1] if vertical else values)

@@ -8,34 +8,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from data_loaders.files import replacing
 from sciffusion.draw import REAL, color_scale, draw_field, label_outer
+from sciffusion.figures_fields import plot_coherence, plot_pdf, plot_power, plot_structure_function
+from sciffusion.figures_spectra import plot_colors, plot_correlation, plot_nearest, plot_spectrum
 from sciffusion.trajectory import animate_trajectory, plot_trajectory
 from sciffusion.units import label
 
-if TYPE_CHECKING:
-    from sciffusion.validate import Comparison
-
 __all__ = [
+    "DRAWN",
     "animate_trajectory",
+    "plot_coherence",
+    "plot_colors",
+    "plot_correlation",
     "plot_fields",
     "plot_loss",
+    "plot_nearest",
     "plot_pdf",
     "plot_power",
+    "plot_spectrum",
+    "plot_structure_function",
     "plot_trajectory",
     "save",
 ]
 
-GENERATED, FLOOR = "#c1440e", "0.75"
+DRAWN = {
+    "power": plot_power,
+    "pdf": plot_pdf,
+    "structure_function": plot_structure_function,
+    "coherence": plot_coherence,
+    "spectrum": plot_spectrum,
+    "correlation": plot_correlation,
+    "colors": plot_colors,
+}
+"""The figure of each result of a comparison: a function of the comparison."""
 
 
 def plot_fields(real: xr.DataArray, generated: xr.DataArray, *, columns: int = 4, axes: Any = None) -> np.ndarray:
@@ -77,7 +91,8 @@ def plot_fields(real: xr.DataArray, generated: xr.DataArray, *, columns: int = 4
     norm = color_scale(real)
     drawn = None
     for row, (title, fields) in zip(axes, (("real", real), ("generated", generated))):
-        row[0].set_title(title, loc="left", fontsize="medium")
+        noise = str(fields.attrs.get("noise", ""))
+        row[0].set_title(f"{title}; noise: {noise}" if noise else title, loc="left", fontsize="medium")
         for i, ax in enumerate(row):
             if i < fields.sizes["sample"]:
                 drawn = draw_field(fields.isel(sample=i), ax, norm)
@@ -89,111 +104,6 @@ def plot_fields(real: xr.DataArray, generated: xr.DataArray, *, columns: int = 4
         bar = axes[0, 0].figure.colorbar(drawn, ax=axes, extend="both", shrink=0.9, pad=0.02)
         bar.set_label(label(name, str(real.attrs.get("units", ""))))
     return axes
-
-
-def plot_power(comparison: Comparison, axes: Any = None) -> np.ndarray:
-    """Draw mean power spectra, the scatter between samples, and their ratio over the real-vs-real floor.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    axes : ndarray of Axes (2, spectra), optional
-        The first row takes P(k), the second the ratio; a column for the linear field and, of positive
-        fields, one for its logarithm.
-
-    Returns
-    -------
-    ndarray of Axes (2, spectra)
-
-    Raises
-    ------
-    ValueError
-        If given axes have another shape.
-    """
-    spectra = comparison.spectra
-    names = [name for name in ("power", "log_power") if f"{name}_real" in spectra]
-    if axes is None:
-        figure = Figure(figsize=(4.6 * len(names) + 0.4, 5.2), layout="constrained")
-        axes = figure.subplots(2, len(names), squeeze=False, sharex=True, height_ratios=(2, 1))
-    axes = np.asarray(axes)
-    if axes.shape != (2, len(names)):
-        raise ValueError(f"expected axes (2, {len(names)}), got {axes.shape}")
-    for name, (top, bottom) in zip(names, axes.T):
-        _spectrum(spectra, name, top)
-        _ratio(spectra, name, bottom, comparison.scores["sizes"]["half"])
-    legends = zip(*(ax.get_legend_handles_labels() for ax in axes[:, 0]))
-    axes[0, 0].legend(*(upper + lower for upper, lower in legends), frameon=False, fontsize="small", loc="lower left")
-    return axes
-
-
-def _spectrum(spectra: xr.Dataset, name: str, ax: Axes) -> None:
-    k = spectra.k.values
-    for which, color in (("real", REAL), ("generated", GENERATED)):
-        mean, std = spectra[f"{name}_{which}"].values, spectra[f"{name}_{which}_std"].values
-        ax.plot(k, mean, color=color, label=which)
-        factor = 1 + std / mean  # up and down alike: on a logarithmic axis mean - std may have no place
-        ax.fill_between(k, mean / factor, mean * factor, color=color, alpha=0.18, lw=0)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.set_title(f"{spectra.attrs[f'{name}_of']}; bands: scatter of samples", fontsize="medium")
-    ax.set_ylabel(label("P(k)", spectra[f"{name}_real"].attrs["units"]))
-
-
-def _ratio(spectra: xr.Dataset, name: str, ax: Axes, half: int) -> None:
-    k = spectra.k.values
-    low, high = spectra[f"{name}_floor_low"].values, spectra[f"{name}_floor_high"].values
-    ax.fill_between(k, low, high, color=FLOOR, alpha=0.7, lw=0, label=f"real / real, {half} / {half} (95 %)")
-    ratio, error = spectra[f"{name}_ratio"].values, spectra[f"{name}_ratio_error"].values
-    ax.plot(k, ratio, color=GENERATED)
-    ax.fill_between(k, ratio - error, ratio + error, color=GENERATED, alpha=0.25, lw=0, label="generated / real (1 σ)")
-    ax.axhline(1, color=REAL, lw=0.8)
-    for share in (0.5, 0.8):
-        ax.axvline(share * spectra.attrs["nyquist"], color="0.5", lw=0.6, ls=":")
-    reach = np.nanmax(np.abs(np.concatenate([ratio, low, high]) - 1))
-    ax.set_ylim(1 - min(1.15 * reach, 1), 1 + min(1.15 * reach, 2))
-    # A decade or two needs more labels than the powers of ten.
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("")
-    ax.set_xlabel(label("k", spectra.k.attrs["units"]))
-    ax.set_ylabel("ratio")
-
-
-def plot_pdf(comparison: Comparison, ax: Axes | None = None) -> Axes:
-    """Draw the probability density of the one-point field of both sets on a logarithmic axis, tails included.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-    """
-    ax = Figure(figsize=(5.0, 3.8), layout="constrained").subplots() if ax is None else ax
-    found = comparison.distribution
-    value = found.value.values
-    half = comparison.scores["sizes"]["half"]
-    densities = [found[which].values for which in ("real", "generated")]
-    positive = np.concatenate([v[v > 0] for v in densities])
-    smallest = float(positive.min())
-    ax.fill_between(
-        value,
-        np.maximum(found.floor_low.values, 0.5 * smallest),
-        np.maximum(found.floor_high.values, 0.5 * smallest),
-        color=FLOOR, alpha=0.7, lw=0, step="mid", label=f"halves of real, {half} samples (95 %)",
-    )  # fmt: skip
-    for which, density, color in zip(("real", "generated"), densities, (REAL, GENERATED)):
-        ax.step(value, np.where(density > 0, density, np.nan), where="mid", color=color, label=which)
-    ax.set_yscale("log")
-    ax.set_ylim(0.5 * smallest, 2 * float(positive.max()))
-    name, units = comparison.scores["field"], comparison.scores["units"]
-    logarithmic = found.value.attrs["long_name"] == "log10"
-    ax.set_xlabel(f"log10 {label(name, units)}" if logarithmic else label(name, units))
-    ax.set_ylabel(label("probability density", found["real"].attrs["units"]))
-    ax.legend(frameon=False, fontsize="small")
-    return ax
 
 
 def plot_loss(progress: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:

@@ -42,14 +42,14 @@ from sciffusion.stopping import Stopping
 from sciffusion.symmetry import symmetries
 from sciffusion.train import BANDS, DenoisingObjective, Progress, Trainer
 from sciffusion.transform import chain
-from sciffusion.validate import FILES, Comparison, compare
+from sciffusion.validate import Comparison, compare, written_files
 
 __all__ = ["CONFIG", "Run"]
 
 CONFIG, PROGRESS, STATE, SAMPLES = "config.yaml", "progress.jsonl", "state/state.safetensors", "samples.h5"
 
-OUTPUTS = (CONFIG, PROGRESS, CHECKPOINT, SAMPLES, "loss.png", *FILES)
-"""What a run writes into its folder, besides its state."""
+OUTPUTS = (CONFIG, PROGRESS, CHECKPOINT, SAMPLES, "loss.png")
+"""What a run writes into its folder, besides its state and its comparison."""
 
 # A resumed run may differ from the one it goes on with in these settings, which change none of its numbers.
 FREE_ON_RESUME = ("out", "resume", "overwrite", "dry_run", "device")
@@ -178,7 +178,7 @@ class Run:
             tqdm.write(text)
 
     def _check_folder(self) -> None:
-        config, taken = self.config, [name for name in OUTPUTS if (self.folder / name).exists()]
+        config, taken = self.config, _outputs(self.folder)
         if config.resume and not (self.folder / STATE).exists():
             raise FileNotFoundError(f"{self.folder}: no run to resume here ({STATE} is missing)")
         if taken and not (config.resume or config.overwrite or config.dry_run):
@@ -200,8 +200,8 @@ class Run:
             self._say(f"resuming after {prepared.trainer.samples} samples")
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in OUTPUTS:  # only --overwrite comes here with files of an earlier run
-            (self.folder / name).unlink(missing_ok=True)
+        for name in _outputs(self.folder):  # only --overwrite comes here with files of an earlier run
+            (self.folder / name).unlink()
         with replacing(self.folder / CONFIG, overwrite=True) as temporary:
             Path(temporary).write_text(yaml.safe_dump(self._settings(), sort_keys=False), encoding="utf-8")
         (self.folder / PROGRESS).write_text("", encoding="utf-8")
@@ -364,6 +364,11 @@ def _named(source: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
+
+
+def _outputs(folder: Path) -> list[str]:
+    """Return the names of the files in a folder that runs write, those of comparisons among them."""
+    return [name for name in OUTPUTS if (folder / name).exists()] + written_files(folder)
 
 
 def _line(progress: Progress) -> dict[str, Any]:

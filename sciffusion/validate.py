@@ -1,4 +1,4 @@
-"""Two sets of fields beside each other: every number with its real-vs-real floor.
+"""Two sets of fields or spectra beside each other: every number with its real-vs-real floor.
 
 A figure without its floor says nothing: two halves of the real set differ too. So each distance is computed
 between the generated set and a half of the real one, and between the two halves of the real one, whole
@@ -8,141 +8,24 @@ measured once; the splits are averages of these numbers.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import astropy.units as u
 import numpy as np
 import xarray as xr
-from astropy.table import Column, QTable
 
-from data_loaders.files import replacing
-from sciffusion.statistics.floor import Parts, mean_errors
-from sciffusion.statistics.grid import Grid, agreeing
-from sciffusion.statistics.score import scores
+from sciffusion.comparison import FILES, FORMAT_VERSION, Comparison, refuse_existing, written_files
+from sciffusion.statistics.choice import DIAGNOSTICS, check_diagnostics, fitting
+from sciffusion.statistics.coherence import Coherence
+from sciffusion.statistics.grid import Grid, is_spectrum
+from sciffusion.statistics.pairing import agreeing, by_channel, channel_names
 from sciffusion.statistics.split import draw, halves, weights
-from sciffusion.statistics.summary import Summary, averages
-from sciffusion.units import as_unit
+from sciffusion.statistics.statistic import Parts, Statistic, measure
+from sciffusion.units import k_unit
 
-__all__ = ["DIAGNOSTICS", "FILES", "Comparison", "compare"]
+__all__ = ["DIAGNOSTICS", "FILES", "Comparison", "compare", "refuse_existing", "written_files"]
 
-FORMAT_VERSION = 1
-DIAGNOSTICS = ("slope", "structure_function", "colors")
-"""What may be asked for besides the usual."""
-FILES = ("scores.json", "power.ecsv", "fields.png", "power.png", "pdf.png")
-"""What `Comparison.write` puts into a folder."""
 _EXAMPLES = 4
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result of `compare`.
-
-    Attributes
-    ----------
-    scores : dict
-        Everything as plain numbers, for JSON: ``format_version``, ``sizes``, ``grid``, and ``statistics``,
-        a list with for each line its name, band of k, ``score`` (generated against a half of the real set,
-        mean over splits), ``floor`` (the same between the halves: median and 95th percentile),
-        ``all_samples`` (all against all), and the values of both sets.
-    spectra : Dataset (k)
-        For ``power`` and, of positive fields, ``log_power``: mean and standard deviation between samples of
-        both sets, ratio with its error, and the 95 % range of the ratio of two real halves.
-    distribution : Dataset (value)
-        Probability density of the one-point field of both sets, and the 95 % range of real halves.
-    examples : tuple of DataArray (sample, *grid)
-        A few real and generated fields.
-    """
-
-    scores: dict[str, Any]
-    spectra: xr.Dataset
-    distribution: xr.Dataset
-    examples: tuple[xr.DataArray, xr.DataArray]
-
-    @property
-    def table(self) -> QTable:
-        """The scores as an astropy table; the band of k carries units."""
-        rows, k = self.scores["statistics"], _astropy(self.scores["grid"]["k_units"])
-        return QTable(
-            {
-                "statistic": [row["name"] for row in rows],
-                "k_min": np.array([row["k_min"] for row in rows], dtype=float) * k,
-                "k_max": np.array([row["k_max"] for row in rows], dtype=float) * k,
-                "score": [row["score"] for row in rows],
-                "floor": [row["floor"]["median"] for row in rows],
-                "floor_95": [row["floor"]["p95"] for row in rows],
-                "all_samples": [row["all_samples"] for row in rows],
-            },
-            meta={"format_version": FORMAT_VERSION, "sizes": self.scores["sizes"]},
-        )
-
-    @property
-    def power_table(self) -> QTable:
-        """The spectra as an astropy table with units, a row for each k."""
-        columns = {"k": self.spectra.k, "modes": self.spectra.modes, **self.spectra.data_vars}
-        units = {name: _astropy(column.attrs["units"]) for name, column in columns.items()}
-        table = QTable({name: Column(column.values, unit=units[name]) for name, column in columns.items()})
-        table.meta = {"format_version": FORMAT_VERSION, "sizes": self.scores["sizes"]}
-        return table
-
-    def summary(self) -> str:
-        """Return the table as short text."""
-        sizes, units = self.scores["sizes"], self.scores["grid"]["k_units"]
-        lines = [
-            f"{sizes['generated_samples']} generated beside {sizes['real_samples']} real samples "
-            f"({sizes['real_groups']} groups); "
-            f"score and floor: {sizes['half']} beside {sizes['half']}, {sizes['splits']} splits by group",
-            f"{'':44}{'k [' + units + ']':>14}{'score':>9}{'floor':>9}{'(95 %)':>9}{'all':>9}",
-        ]
-        for row in self.scores["statistics"]:
-            band = "" if row["k_max"] is None else f"{row['k_min']:.3g} - {row['k_max']:.3g}"
-            numbers = (row["score"], row["floor"]["median"], row["floor"]["p95"], row["all_samples"])
-            lines.append(f"{row['label']:<44}{band:>14}" + "".join(f"{number:9.4f}" for number in numbers))
-        return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.summary()
-
-    def write(self, directory: str | os.PathLike, overwrite: bool = False) -> None:
-        """Write `FILES`: scores, spectra (ECSV with units) and figures, each put in place whole.
-
-        Parameters
-        ----------
-        directory : path
-            Made where it is missing.
-        overwrite : bool
-            Replace files of these names; others in the directory are left alone.
-
-        Raises
-        ------
-        FileExistsError
-            If one of the files is there and `overwrite` is false; nothing is written then.
-        """
-        from sciffusion import plot
-
-        folder = Path(directory)
-        refuse_existing(folder, overwrite)
-        with replacing(folder / "scores.json", overwrite) as path:
-            text = json.dumps(self.scores, indent=1, ensure_ascii=False, allow_nan=False)
-            path.write_text(text + "\n", encoding="utf-8")
-        with replacing(folder / "power.ecsv", overwrite) as path:
-            self.power_table.write(path, format="ascii.ecsv")
-        plot.save(plot.plot_fields(*self.examples), folder / "fields.png", overwrite)
-        plot.save(plot.plot_power(self), folder / "power.png", overwrite)
-        plot.save(plot.plot_pdf(self), folder / "pdf.png", overwrite)
-
-
-def refuse_existing(folder: Path, overwrite: bool) -> None:
-    """Raise `FileExistsError` if `Comparison.write` would replace a file of the folder without leave."""
-    there = [name for name in FILES if (folder / name).exists()]
-    if there and not overwrite:
-        raise FileExistsError(
-            f"{folder} holds {', '.join(there)}: give another folder, or overwrite=True (--overwrite)"
-        )
 
 
 def compare(
@@ -155,15 +38,18 @@ def compare(
     splits: int = 200,
     diagnostics: Sequence[str] = (),
 ) -> Comparison:
-    """Compare two sets of fields by their power spectra, one-point distribution and peaks.
+    """Compare two sets, fields by power spectra, distribution and peaks, spectra by what they are at each wavelength.
 
     Parameters
     ----------
-    real, generated : DataArray (sample, *grid)
-        On the same grid; units that astropy can convert are converted into those of `real`. Lazy fields are
-        read twice, a few samples at a time.
+    real, generated : DataArray (sample, [channel,] *grid)
+        On the same grid; units that astropy can convert are converted into those of `real`. Channels (coordinates
+        ``channel`` and ``channel_units``) are compared each by itself and pair by pair. Pixels of spectra that the
+        coordinate ``mask`` calls bad do not count. The attribute ``noise`` says of which spectra the numbers speak
+        ("noise-free", ...). Lazy fields are read twice, a few samples at a time.
     log : bool, optional
-        Whether to compare the decimal logarithm too. By default, if all real values are positive.
+        Of fields on even grids: whether to compare the decimal logarithm too. By default, if all real values are
+        positive.
     group : str or None
         Coordinate along ``sample`` whose values (simulation, object) are never shared by the two halves of
         a floor. Where it is missing, or with None, each sample is its own group. If both sets carry the
@@ -174,7 +60,9 @@ def compare(
     splits : int
         Number of splits.
     diagnostics : sequence of str
-        What is measured besides the usual, of `DIAGNOSTICS`.
+        What is measured besides the usual: ``slope`` of the power spectrum and ``structure_function`` of fields on even
+        grids; ``colors`` of spectra (J−H and H−K, beside the coordinates ``J_H`` and ``H_K`` where both sets have
+        them).
 
     Returns
     -------
@@ -183,7 +71,8 @@ def compare(
     Raises
     ------
     ValueError
-        If a diagnostic is not known, dims, grids or units differ, a value is not finite or (with a logarithm) not positive, or the
+        If a diagnostic is unknown or not for such data, dims, channels, grids or units differ, a value is
+        not finite or (with a logarithm) not positive, or the
         real set cannot be halved by groups.
 
     Examples
@@ -198,38 +87,59 @@ def compare(
     >>> comparison.scores["sizes"]["half"]
     32
     """
-    unknown = [name for name in diagnostics if name not in DIAGNOSTICS]
-    if unknown:
-        raise ValueError(f"unknown diagnostic {unknown[0]!r}; known are {', '.join(DIAGNOSTICS)}")
-    name = real.name
-    real, generated = agreeing(real, generated)
-    summary = Summary.of(real, generated, log)
+    check_diagnostics(diagnostics, real)
+    fields = [(channel, *agreeing(*pair)) for channel, *pair in by_channel(real, generated)]
     groups = _groups(real, group), _groups(generated, group)
     first, second, drawn = _subsets(*groups, splits, np.random.default_rng(seed))
-    measured = summary.measure(real), summary.measure(generated)
-    number_real, number_generated = (len(g) for g in groups)
-    parts = Parts(
-        real=averages(measured[0], np.full((1, number_real), 1 / number_real)),
-        generated=averages(measured[1], np.full((1, number_generated), 1 / number_generated)),
-        first=averages(measured[0], weights(first, number_real)),
-        second=averages(measured[0], weights(second, number_real)),
-        drawn=averages(measured[1], weights(drawn, number_generated)),
-    )
     sizes = {
-        "real_samples": number_real,
+        "real_samples": len(groups[0]),
         "real_groups": len(np.unique(groups[0])),
-        "generated_samples": number_generated,
+        "generated_samples": len(groups[1]),
         "half": first.shape[1],
         "splits": splits,
         "seed": seed,
     }
-    numbers = _described(real, name, summary) | {
-        "sizes": sizes,
-        "statistics": [parts.row(score) for score in scores(summary, measured[0])],
-    }
-    errors = [mean_errors(m, g, summary.powers) for m, g in zip(measured, groups)]
-    examples = _examples(real).rename(name), _examples(generated).rename(name)
-    return Comparison(numbers, parts.spectra(summary, *errors), parts.distribution(summary), examples)
+    subsets = weights(first, len(groups[0])), weights(second, len(groups[0])), weights(drawn, len(groups[1]))
+    found = {}
+    for channel, ours, theirs in fields:
+        statistics = fitting(ours, theirs, log, diagnostics)
+        rows, results = _compare(statistics, (ours, theirs), groups, subsets)
+        name = channel or real.name
+        scores = _described(ours, theirs, name) | {"sizes": sizes, "statistics": rows}
+        examples = _examples(ours).rename(name), _examples(theirs).rename(name)
+        found[channel] = _complete(Comparison(scores, results, examples))
+    if "" in found:
+        return found[""]
+    joint = (real, generated.isel(channel=[channel_names(generated).index(name) for name in found]))
+    statistics = [] if is_spectrum(real) else [_coherence(real, found)]
+    return _joined(found, *_compare(statistics, joint, groups, subsets))
+
+
+def _coherence(real: xr.DataArray, channels: dict[str, Comparison]) -> Coherence:
+    """Return the statistic of pairs; the logarithm is taken where it is of a channel alone."""
+    return Coherence.of(real, tuple(channels), tuple("log_power_real" in each.spectra for each in channels.values()))
+
+
+def _compare(
+    statistics: Sequence[Statistic],
+    fields: tuple[xr.DataArray, xr.DataArray],
+    groups: tuple[np.ndarray, np.ndarray],
+    subsets: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> tuple[list[dict[str, Any]], dict[str, xr.Dataset]]:
+    """Return the lines of a table, and the curves by the names of their statistics."""
+    rows, results = [], {}
+    for statistic, *samples in zip(statistics, *(measure(statistics, each) for each in fields)):
+        parts = Parts.of(statistic, (samples[0], samples[1]), groups, subsets)
+        rows += [parts.row(score) for score in statistic.scores(samples[0])]
+        curves = statistic.curves(parts)
+        if curves is not None:
+            results[statistic.name] = curves
+    return rows, results
+
+
+def _complete(comparison: Comparison) -> Comparison:
+    comparison.scores["files"] = list(comparison.files)
+    return comparison
 
 
 def _groups(field: xr.DataArray, group: str | None) -> np.ndarray:
@@ -253,20 +163,40 @@ def _subsets(
     return first[:, :size], second[:, :size], draw(generated, splits, size, rng)
 
 
-def _described(real: xr.DataArray, name: Any, summary: Summary) -> dict[str, Any]:
-    grid = Grid.of(real)
+def _described(real: xr.DataArray, generated: xr.DataArray, name: Any) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "field": str(real.attrs.get("long_name", name or "field")),
         "units": str(real.attrs.get("units", "")),
-        "grid": {
-            "dims": dict(zip(grid.dims, grid.sizes)),
-            "lengths": list(grid.lengths),
-            "units": grid.units,
-            "nyquist": grid.nyquist,
-            "k_units": summary.k.attrs["units"],
-        },
+        "noise": _noise(real, generated),
+        "grid": _described_grid(real),
     }
+
+
+def _described_grid(real: xr.DataArray) -> dict[str, Any]:
+    if is_spectrum(real):
+        wavelength = real["wavelength"]
+        ends = [float(wavelength[0]), float(wavelength[-1])]
+        units = str(wavelength.attrs.get("units", ""))
+        return {"dims": {"wavelength": wavelength.size}, "range": ends, "units": units, "k_units": ""}
+    grid = Grid.of(real)
+    return {
+        "dims": dict(zip(grid.dims, grid.sizes)),
+        "lengths": list(grid.lengths),
+        "units": grid.units,
+        "nyquist": grid.nyquist,
+        "k_units": k_unit(grid.units),
+    }
+
+
+def _noise(real: xr.DataArray, generated: xr.DataArray) -> str | None:
+    """Return in words which spectra are compared; of spectra also if nothing is known."""
+    ours, theirs = (str(field.attrs.get("noise", "")) for field in (real, generated))
+    if not (ours or theirs or is_spectrum(real)):
+        return None
+    if ours == theirs:
+        return f"noise: {ours or 'not stated'}"
+    return f"noise: real {ours or 'not stated'}; generated {theirs or 'not stated'}"
 
 
 def _examples(field: xr.DataArray) -> xr.DataArray:
@@ -275,9 +205,12 @@ def _examples(field: xr.DataArray) -> xr.DataArray:
     return field.isel(sample=np.unique(np.linspace(0, size - 1, min(size, _EXAMPLES)).astype(int))).load()
 
 
-def _astropy(units: str) -> Any:
-    """Return the unit for a table; one that is unknown to astropy is carried by its name."""
-    try:
-        return as_unit(units)
-    except ValueError:
-        return u.UnrecognizedUnit(units)
+def _joined(channels: dict[str, Comparison], pairs: list[dict[str, Any]], results: dict[str, xr.Dataset]) -> Comparison:
+    """Put the comparisons of channels and of their pairs together."""
+    first, *_ = channels.values()
+    described = {name: {key: each.scores[key] for key in ("field", "units")} for name, each in channels.items()}
+    rows = [{"channel": name, **row} for name, each in channels.items() for row in each.scores["statistics"]]
+    titles = results["coherence"]["pair"].values.tolist() if results else []
+    rows += [{"channel": title, **row} for title, row in zip(titles, pairs)]
+    scores = first.scores | {"field": ", ".join(channels), "units": "", "channels": described, "statistics": rows}
+    return _complete(Comparison(scores, results, first.examples, channels))

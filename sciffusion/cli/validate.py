@@ -22,7 +22,7 @@ class ValidateConfig:
     Parameters
     ----------
     out
-        Folder for scores.json, power.ecsv and the figures.
+        Folder for scores.json, tables and figures.
     num
         Most samples to use of each file, evenly chosen; by default all.
     log
@@ -77,7 +77,7 @@ class ValidateConfig:
 def _validate(argv: Sequence[str]) -> None:
     parser = ArgumentParser(
         prog="sciffusion-validate",
-        description="Compare two files of fields by power spectra, distribution and peaks, beside their floor.",
+        description="Compare two files of fields or spectra, every number beside its floor.",
     )
     parser.add_argument("real", type=str, help="File of real fields.")
     parser.add_argument("generated", type=str, help="File of fields to compare with them.")
@@ -105,7 +105,7 @@ def _validate(argv: Sequence[str]) -> None:
         raise ValueError(f"{paths[0]} (real), {paths[1]} (generated): {error}") from error
     comparison.write(config.out, overwrite=config.overwrite)
     print(comparison.summary())
-    print(f"{config.out}: scores.json, power.ecsv, fields.png, power.png, pdf.png")
+    print(f"{config.out}: {', '.join(comparison.files)}")
 
 
 def _open(path: str, config: ValidateConfig, options: str) -> Any:

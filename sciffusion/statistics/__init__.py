@@ -1,7 +1,8 @@
 """Statistics of labelled fields: `DataArray` -> `DataArray`, the dim ``sample`` kept, units on everything.
 
-Power spectra are in `power`, one-point statistics and peaks in `onepoint`, the contrasts they are taken of
-in `contrast`.
+Power spectra are in `power` and `slope`, structure functions in `structure`, one-point statistics and peaks in
+`onepoint`, the contrasts they are taken of in `contrast`; colors of spectra in `colors`, their means by type in
+`classes`; `memorization` looks for copies. What two sets are compared by is composed in `choice`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ _HOME = {
     "quantiles": "onepoint",
     "peak_counts": "onepoint",
     "wasserstein": "onepoint",
+    "power_slope": "slope",
+    "structure_function": "structure",
+    "synthetic_colors": "colors",
+    "mean_by": "classes",
+    "spectral_class": "classes",
+    "nearest": "memorization",
 }
 __all__ = sorted(_HOME)
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from sciffusion.units import conversion
-
-__all__ = ["Grid", "agreeing", "batches", "chunks", "grid_dims", "name_of"]
+__all__ = ["Grid", "batches", "chunks", "good_pixels", "grid_dims", "is_open", "is_spectrum", "name_of"]
 
 _BATCH_BYTES = 2**25
 _UNEVEN = 0.01
@@ -19,6 +17,16 @@ _UNEVEN = 0.01
 def grid_dims(field: xr.DataArray) -> tuple[str, ...]:
     """Return the dims of the grid: all but ``sample`` and ``channel``, in the order of the field."""
     return tuple(str(dim) for dim in field.dims if dim not in ("sample", "channel"))
+
+
+def is_spectrum(field: xr.DataArray) -> bool:
+    """Return whether the samples are spectra: their only grid dim is ``wavelength``."""
+    return grid_dims(field) == ("wavelength",)
+
+
+def is_open(field: xr.DataArray) -> tuple[bool, ...]:
+    """Return for each grid dim whether it ends: all do but those whose coordinate says it is periodic."""
+    return tuple(dim not in field.coords or field[dim].attrs.get("boundary") != "periodic" for dim in grid_dims(field))
 
 
 def name_of(field: xr.DataArray) -> str:
@@ -163,57 +171,8 @@ def batches(field: xr.DataArray, dims: tuple[str, ...] | None = None) -> Iterato
         yield part.transpose("sample", *(dims or part.dims[1:])).values
 
 
-def agreeing(real: xr.DataArray, generated: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return two sets on one grid, in one order of dims and in the units of the first, or say what differs.
-
-    Parameters
-    ----------
-    real, generated : DataArray (sample, [channel,] *grid)
-        A channel dim has one entry at most, and is dropped.
-
-    Returns
-    -------
-    real, generated : DataArray (sample, *grid)
-        Named by their part in the comparison; the second on the coordinates of the first.
-
-    Raises
-    ------
-    ValueError
-        If dims, sizes, spacings or units differ beyond conversion.
-    """
-    fields = []
-    for name, field in (("real", real), ("generated", generated)):
-        if field.sizes.get("channel", 1) > 1:
-            raise ValueError(
-                f"the {name} set has {field.sizes['channel']} channels; compare one, as field.isel(channel=0)"
-            )
-        if "sample" not in field.dims:
-            raise ValueError(f"the {name} set has the dims {field.dims}; expected 'sample' among them")
-        field = field.squeeze("channel", drop=True) if "channel" in field.dims else field
-        fields.append(field.rename(" ".join([name, str(field.name or "set")])))
-    ours, theirs = fields
-    if set(grid_dims(ours)) != set(grid_dims(theirs)):
-        raise ValueError(f"the real set has the grid dims {grid_dims(ours)}, the generated one {grid_dims(theirs)}")
-    ours = ours.transpose("sample", ...)
-    theirs = theirs.transpose(*ours.dims)
-    _same_pixels(ours, theirs)
-    units = [str(field.attrs.get("units", "")) for field in (ours, theirs)]
-    factor = conversion(units[1], units[0])
-    if factor != 1.0:
-        theirs = (theirs * factor).assign_attrs(theirs.attrs, units=units[0])
-    return ours, theirs.assign_coords({dim: ours[dim] for dim in grid_dims(ours)})
-
-
-def _same_pixels(ours: xr.DataArray, theirs: xr.DataArray) -> None:
-    first, second = Grid.of(ours), Grid.of(theirs)
-    if first.sizes != second.sizes:
-        raise ValueError(
-            f"the real fields have {first.sizes} pixels along {first.dims}, the generated ones {second.sizes}"
-        )
-    factor = conversion(second.units, first.units)
-    if not np.allclose(np.array(second.spacings) * factor, first.spacings, rtol=1e-3):
-        raise ValueError(
-            f"the real fields have pixels of {first.spacings} {first.units} along {first.dims}, the "
-            "generated ones of "
-            f"{second.spacings} {second.units}"
-        )
+def good_pixels(part: xr.DataArray) -> np.ndarray:
+    """Return which pixels count, in the dims of the field: all, but those that its coordinate ``mask`` calls bad."""
+    if "mask" not in part.coords:
+        return np.ones(part.shape, dtype=bool)
+    return ~part["mask"].broadcast_like(part).transpose(*part.dims).values.astype(bool)

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.stats
 import xarray as xr
 
-from sciffusion.statistics.grid import batches, grid_dims, name_of
+from sciffusion.statistics.grid import batches, grid_dims, is_open, name_of
 from sciffusion.units import inverse_unit
 
 __all__ = ["moments", "pdf", "peak_counts", "quantiles", "wasserstein"]
@@ -199,8 +199,7 @@ def peak_counts(field: xr.DataArray, thresholds: Sequence[float] | np.ndarray) -
     array([[2., 1.]])
     """
     levels = np.asarray(thresholds, dtype=np.float64)
-    dims = grid_dims(field)
-    periodic = [dim in field.coords and field[dim].attrs.get("boundary") == "periodic" for dim in dims]
+    periodic = [not ends for ends in is_open(field)]
 
     def count(values: np.ndarray) -> np.ndarray:
         heights = np.sort(_peaks(values, periodic))

@@ -19,18 +19,23 @@ import scipy.sparse
 import xarray as xr
 
 from sciffusion.statistics.grid import Grid, batches, name_of
+from sciffusion.statistics.window import open_window
 from sciffusion.units import k_unit, power_unit
 
 __all__ = ["coherence", "power_errors", "power_spectrum", "transfer"]
 
 
 def power_spectrum(
-    field: xr.DataArray, other: xr.DataArray | None = None, *, beyond_nyquist: bool = False
+    field: xr.DataArray,
+    other: xr.DataArray | None = None,
+    *,
+    beyond_nyquist: bool = False,
+    window: str | None = None,
 ) -> xr.DataArray:
     r"""Return the power spectrum of every sample, or the cross spectrum of every pair of samples.
 
-    The mean of each sample is taken out. Every axis is treated as periodic: an open axis is not apodized,
-    and the step between its two ends adds power that falls as :math:`k^{-2}` in one dimension.
+    The mean of each sample is taken out. Every axis is treated as periodic: without a window the step between the two
+    ends of an open axis adds power that falls as :math:`k^{-2}` along it, which hides a steeper spectrum.
 
     Parameters
     ----------
@@ -43,6 +48,11 @@ def power_spectrum(
     beyond_nyquist : bool
         Keep the shells past the smallest Nyquist frequency of the axes, out to the corner of the Fourier
         grid. They are not whole. The default is to keep whole shells only.
+    window : {"hann"}, optional
+        Apodize the axes that are not periodic (``attrs["boundary"]`` of their coordinate): the field, less its mean
+        under the window, is multiplied by the Hann window :math:`w = \sin^2(\pi (i + 1/2) / n)` along each of them
+        (Harris 1978, section V-C), and the power divided by the mean of :math:`w^2`: white noise keeps its power.
+        Neighboring shells are correlated by it, and fewer modes are independent than ``modes`` says.
 
     Returns
     -------
@@ -56,7 +66,7 @@ def power_spectrum(
     ------
     ValueError
         If a coordinate is missing or unevenly spaced, a value is not finite (the sample is named), the grid
-        is too small for one whole shell, or `other` lies on another grid.
+        is too small for one whole shell, `other` lies on another grid, or the window is unknown.
 
     Examples
     --------
@@ -75,10 +85,10 @@ def power_spectrum(
     """
     if "sample" not in field.dims:
         partner = None if other is None else other.expand_dims("sample")
-        power = power_spectrum(field.expand_dims("sample"), partner, beyond_nyquist=beyond_nyquist)
+        power = power_spectrum(field.expand_dims("sample"), partner, beyond_nyquist=beyond_nyquist, window=window)
         return power.isel(sample=0)
     grid = Grid.of(field)
-    shells = _Shells(grid, beyond_nyquist)
+    shells = _Shells(grid, beyond_nyquist, open_window(field, window))
     if not len(shells.k):
         raise ValueError(
             f"the grid of {name_of(field)}, {grid.sizes} pixels, holds no whole shell of modes; at least "
@@ -202,7 +212,7 @@ def _averaged(power: xr.DataArray, dim: str | None) -> xr.DataArray:
 class _Shells:
     """The shells of a grid, and the averages over them as a matrix on the half plane of the transform."""
 
-    def __init__(self, grid: Grid, beyond_nyquist: bool = False):
+    def __init__(self, grid: Grid, beyond_nyquist: bool, window: np.ndarray | None):
         longest = max(grid.lengths)
         fundamental = 2 * np.pi / longest
         integers = [np.rint(np.fft.fftfreq(n, 1 / n)) for n in grid.sizes]
@@ -229,6 +239,9 @@ class _Shells:
         self.average = scipy.sparse.csr_array((share, (row, inside)), shape=(len(occupied), radius.size))
         self.scale = grid.volume / np.prod([float(n) for n in grid.sizes]) ** 2
         self.axes = tuple(range(-len(grid.sizes), 0))
+        self.window = window
+        if window is not None:
+            self.scale /= (window**2).mean()
 
 
 def _power(a: np.ndarray, b: np.ndarray, shells: _Shells) -> np.ndarray:
@@ -242,7 +255,12 @@ def _power(a: np.ndarray, b: np.ndarray, shells: _Shells) -> np.ndarray:
 
 
 def _transform(values: np.ndarray, shells: _Shells) -> np.ndarray:
-    centered = values - values.mean(axis=shells.axes, keepdims=True)
+    if shells.window is None:
+        centered = values - values.mean(axis=shells.axes, keepdims=True)
+    else:
+        # the mean under the window: without it a constant would leak into the first shells
+        mean = np.average(values, axis=shells.axes, weights=np.broadcast_to(shells.window, values.shape), keepdims=True)
+        centered = (values - mean) * shells.window
     return np.asarray(scipy.fft.rfftn(centered, axes=shells.axes, overwrite_x=True))
 
 
@@ -259,6 +277,7 @@ def _labelled(
         "units": power_unit(units, grid.units, len(grid.dims), other_units),
         "long_name": "power spectrum" if other is None else "cross spectrum",
         "nyquist": grid.nyquist,
+        "fundamental": 2 * np.pi / max(grid.lengths),
     }
     return xr.DataArray(power, dims=(*dims, "k"), coords={**kept, "k": k, "modes": modes}, name="power", attrs=attrs)
 

@@ -1,0 +1,229 @@
+"""What a comparison of two sets found: numbers beside their floor, curves, examples, and the files made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+import xarray as xr
+from astropy.table import Column, QTable
+
+from data_loaders.files import replacing
+from sciffusion.units import as_unit
+
+__all__ = ["FILES", "FORMAT_VERSION", "Comparison", "refuse_existing", "written_files"]
+
+FORMAT_VERSION = 1
+SCORES, EXAMPLES = "scores.json", "fields.png"
+TABLES = ("power", "spectrum", "structure_function")
+"""Results that are written as a table."""
+FIGURES = ("power", "pdf", "structure_function", "coherence", "spectrum", "correlation", "colors")
+"""Results that are drawn."""
+FILES = (SCORES, *(f"{name}.ecsv" for name in TABLES), EXAMPLES, *(f"{name}.png" for name in FIGURES))
+"""What `Comparison.write` may put into a folder, of fields without channels; which of them depends on the field."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of `sciffusion.validate.compare`.
+
+    Attributes
+    ----------
+    scores : dict
+        Everything as plain numbers, for JSON: ``format_version``, ``sizes``, ``grid``, ``noise`` (of which spectra the
+        numbers speak, or None), ``files``, and ``statistics``, a list with for each line its name, band of k, ``score``
+        (generated against a half of the real set, mean over splits), ``floor`` (the same between the halves: median and
+        95th percentile), ``all_samples`` (all against all), the values of both sets, and the channel, if there are
+        several.
+    results : mapping of Dataset
+        Curves by the name of their statistic. Of fields: ``power`` (k): mean and standard deviation between samples of
+        both sets, of ``power`` and, of positive fields, ``log_power``, their ratio with its error, and the 95 % range
+        of the ratio of two real halves; ``pdf`` (value): probability density of the one-point field, and the 95 % range
+        of real halves; ``structure_function`` (lag); ``slope`` (k). Of spectra: ``spectrum`` (wavelength),
+        ``correlation`` (wavelength, wavelength_2), ``colors``. With several channels each has results of its own; here
+        then are those of the channels together: ``coherence`` (pair, k).
+    examples : tuple of DataArray (sample, [channel,] *grid)
+        A few real and generated fields.
+    channels : mapping of Comparison
+        The channels by their names, if there are several.
+    """
+
+    scores: dict[str, Any]
+    results: Mapping[str, xr.Dataset]
+    examples: tuple[xr.DataArray, xr.DataArray]
+    channels: Mapping[str, Comparison] = field(default_factory=dict)
+
+    @property
+    def spectra(self) -> xr.Dataset:
+        """Power spectra of both sets (k)."""
+        return self.results["power"]
+
+    @property
+    def distribution(self) -> xr.Dataset:
+        """Probability density of the one-point field of both sets (value)."""
+        return self.results["pdf"]
+
+    @property
+    def table(self) -> QTable:
+        """The scores as an astropy table; the band of k carries units."""
+        rows, k = self.scores["statistics"], _astropy(self.scores["grid"]["k_units"])
+        columns: dict[str, Any] = {"channel": [row["channel"] for row in rows]} if self.channels else {}
+        columns |= {
+            "statistic": [row["name"] for row in rows],
+            "k_min": np.array([row["k_min"] for row in rows], dtype=float) * k,
+            "k_max": np.array([row["k_max"] for row in rows], dtype=float) * k,
+            "score": [row["score"] for row in rows],
+            "floor": [row["floor"]["median"] for row in rows],
+            "floor_95": [row["floor"]["p95"] for row in rows],
+            "all_samples": [row["all_samples"] for row in rows],
+            "real": [row["real"] for row in rows],
+            "generated": [row["generated"] for row in rows],
+            "units": [row["units"] for row in rows],
+        }
+        return QTable(columns, meta=self._meta())
+
+    @property
+    def power_table(self) -> QTable:
+        """The power spectra as an astropy table with units, a row for each k."""
+        return self.result_table("power")
+
+    def result_table(self, name: str) -> QTable:
+        """Return curves as an astropy table with units, a row for each k, lag or wavelength."""
+        found = self.results[name]
+        (dim,) = found.dims
+        labels = [found[dim], *(coord for key, coord in found.coords.items() if key != dim and coord.dims == (dim,))]
+        columns = {str(column.name): column for column in (*labels, *found.data_vars.values())}
+        table = QTable(
+            {
+                name: Column(column.values, unit=_astropy(str(column.attrs.get("units", ""))))
+                for name, column in columns.items()
+            }
+        )
+        table.meta = self._meta()
+        return table
+
+    def _meta(self) -> dict[str, Any]:
+        meta = {"format_version": FORMAT_VERSION, "sizes": self.scores["sizes"]}
+        return meta | ({"noise": self.scores["noise"]} if self.scores["noise"] else {})
+
+    def summary(self) -> str:
+        """Return the table as short text."""
+        sizes, rows = self.scores["sizes"], self.scores["statistics"]
+        lines = [
+            f"{sizes['generated_samples']} generated beside {sizes['real_samples']} real samples "
+            f"({sizes['real_groups']} groups); "
+            f"score and floor: {sizes['half']} beside {sizes['half']}, {sizes['splits']} splits by group"
+        ]
+        lines += [self.scores["noise"]] if self.scores["noise"] else []
+        width = max(len(_title(row)) for row in rows) + 1
+        units = self.scores["grid"]["k_units"]
+        bands = [_band(row) for row in rows]
+        heading = f"k [{units}]" if any(bands) else ""
+        across = max(len(text) for text in (heading, *bands))
+        names = "".join(f"{name:>8}" for name in ("score", "floor", "(95 %)", "all"))
+        lines.append(f"{'':{width}}{heading:>{across}}{names}{'real':>10}{'gen.':>10}")
+        for row, band in zip(rows, bands):
+            numbers = (row["score"], row["floor"]["median"], row["floor"]["p95"], row["all_samples"])
+            values = f"{row['real']:10.3g}{row['generated']:10.3g}"
+            lines.append(f"{_title(row):<{width}}{band:>{across}}" + "".join(f"{n:8.4f}" for n in numbers) + values)
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that `write` puts into a folder; those of a channel end in its name."""
+        own = [f"{name}.ecsv" for name in TABLES if name in self.results]
+        own += [f"{name}.png" for name in FIGURES if name in self.results]
+        own += [] if self.channels else [EXAMPLES]
+        parts = [_suffixed(name, channel) for channel, each in self.channels.items() for name in each.files]
+        return (SCORES, *own, *(name for name in parts if not name.startswith("scores")))
+
+    def write(self, directory: str | os.PathLike, overwrite: bool = False) -> None:
+        """Write `files`: scores, curves (ECSV with units) and figures, each put in place whole.
+
+        Parameters
+        ----------
+        directory : path
+            Made where it is missing.
+        overwrite : bool
+            Replace what an earlier comparison wrote; other files in the directory are left alone.
+
+        Raises
+        ------
+        FileExistsError
+            If a file of a comparison is there and `overwrite` is false; nothing is written then.
+        """
+        folder = Path(directory)
+        refuse_existing(folder, overwrite)
+        stale = set(written_files(folder)) - set(self.files)
+        with replacing(folder / SCORES, overwrite) as path:
+            text = json.dumps(self.scores, indent=1, ensure_ascii=False, allow_nan=False)
+            path.write_text(text + "\n", encoding="utf-8")
+        self._write_results(folder, "", overwrite)
+        for channel, each in self.channels.items():
+            each._write_results(folder, channel, overwrite)
+        for name in stale:  # of an earlier comparison, which measured something else
+            (folder / name).unlink()
+
+    def _write_results(self, folder: Path, channel: str, overwrite: bool) -> None:
+        from sciffusion import plot
+
+        for name in TABLES:
+            if name in self.results:
+                with replacing(folder / _suffixed(f"{name}.ecsv", channel), overwrite) as path:
+                    self.result_table(name).write(path, format="ascii.ecsv")
+        for name in FIGURES:
+            if name in self.results:
+                plot.save(plot.DRAWN[name](self), folder / _suffixed(f"{name}.png", channel), overwrite)
+        if not self.channels:
+            plot.save(plot.plot_fields(*self.examples), folder / _suffixed(EXAMPLES, channel), overwrite)
+
+
+def written_files(folder: Path) -> list[str]:
+    """Return the names of the files in a folder that comparisons write, those of channels by the list in the scores."""
+    names = list(FILES)
+    # without them it holds no scores, or not those of a comparison
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        names += json.loads((folder / SCORES).read_text(encoding="utf-8"))["files"]
+    known = dict.fromkeys(name for name in names if isinstance(name, str) and name == Path(name).name)
+    return [name for name in known if (folder / name).is_file()]
+
+
+def refuse_existing(folder: Path, overwrite: bool) -> None:
+    """Raise `FileExistsError` if a folder holds files of a comparison and there is no leave to replace them."""
+    there = written_files(folder)
+    if there and not overwrite:
+        raise FileExistsError(
+            f"{folder} holds {', '.join(there)}: give another folder, or overwrite=True (--overwrite)"
+        )
+
+
+def _suffixed(name: str, channel: str) -> str:
+    stem, dot, suffix = name.partition(".")
+    return "".join([stem, "_", re.sub(r"[^\w+-]+", "_", channel), dot, suffix]) if channel else name
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    return f"{row['channel']}: {row['label']}" if "channel" in row else row["label"]
+
+
+def _band(row: Mapping[str, Any]) -> str:
+    return "" if row["k_max"] is None else f"{row['k_min']:.3g} - {row['k_max']:.3g}"
+
+
+def _astropy(units: str) -> Any:
+    """Return the unit for a table; one that is unknown to astropy is carried by its name."""
+    try:
+        return as_unit(units)
+    except ValueError:
+        return u.UnrecognizedUnit(units)

@@ -1,0 +1,70 @@
+"""Which statistics fit a field: fluxes by wavelength for spectra, power spectra and peaks for fields on even grids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import xarray as xr
+
+from sciffusion.statistics.colors import Colors
+from sciffusion.statistics.extent import Views
+from sciffusion.statistics.fieldpower import Power, Slope
+from sciffusion.statistics.fieldvalues import OnePoint
+from sciffusion.statistics.grid import is_spectrum
+from sciffusion.statistics.pixels import Pixels
+from sciffusion.statistics.spectrum import Correlation, Flux, FluxDistribution
+from sciffusion.statistics.statistic import Statistic
+from sciffusion.statistics.structure import StructureFunction
+
+__all__ = ["DIAGNOSTICS", "check_diagnostics", "fitting"]
+
+_OF_FIELDS: dict[str, Callable[[xr.DataArray, Views], Statistic]] = {
+    "slope": Slope.of,
+    "structure_function": StructureFunction.of,
+}
+_OF_SPECTRA: dict[str, Callable[[xr.DataArray, xr.DataArray], Statistic]] = {"colors": Colors.of}
+
+DIAGNOSTICS = (*_OF_FIELDS, *_OF_SPECTRA)
+"""What may be asked for besides the usual."""
+
+
+def check_diagnostics(diagnostics: Sequence[str], field: xr.DataArray) -> None:
+    """Raise `ValueError` if one of the names is unknown or does not fit the field."""
+    kind, known = ("spectra", _OF_SPECTRA) if is_spectrum(field) else ("fields on even grids", _OF_FIELDS)
+    for name in diagnostics:
+        if name not in DIAGNOSTICS:
+            raise ValueError(f"unknown diagnostic {name!r}; known are {', '.join(DIAGNOSTICS)}")
+        if name not in known:
+            raise ValueError(f"the diagnostic {name!r} is not for {kind}; of these there are {', '.join(known)}")
+
+
+def fitting(
+    real: xr.DataArray, generated: xr.DataArray, log: bool | None = None, diagnostics: Sequence[str] = ()
+) -> list[Statistic]:
+    """Return the statistics by which two sets are compared, in the order of a table.
+
+    Parameters
+    ----------
+    real, generated : DataArray (sample, *grid)
+        On one grid, in the same units.
+    log : bool, optional
+        Of fields on even grids: whether the logarithm is compared too; by default if all real values are positive.
+    diagnostics : sequence of str
+        What is measured besides the usual, of `DIAGNOSTICS`.
+
+    Returns
+    -------
+    list of Statistic
+
+    Raises
+    ------
+    ValueError
+        If a diagnostic is unknown or does not fit the field, or the values allow no comparison.
+    """
+    check_diagnostics(diagnostics, real)
+    if is_spectrum(real):
+        pixels = Pixels.of(real, generated)
+        usual: list[Statistic] = [Flux(pixels), FluxDistribution(pixels), Correlation(pixels)]
+        return usual + [_OF_SPECTRA[name](real, generated) for name in diagnostics]
+    views = Views.of(real, generated, log)
+    return [Power.of(real, views), OnePoint.of(views), *(_OF_FIELDS[name](real, views) for name in diagnostics)]

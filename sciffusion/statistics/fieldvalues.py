@@ -1,0 +1,126 @@
+"""The one-point distribution and the peaks of two sets of fields beside each other.
+
+Differences are in units of the standard deviation of the real one-point field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from sciffusion.statistics.extent import Views
+from sciffusion.statistics.onepoint import peak_counts
+from sciffusion.statistics.statistic import Averages, Measured, Parts, Score, Statistic, Value, difference
+from sciffusion.units import inverse_unit
+
+__all__ = ["PEAK_HEIGHTS", "OnePoint"]
+
+PEAK_HEIGHTS = (1.0, 2.0, 3.0)
+"""Thresholds of the peak counts: standard deviations above the mean of the real one-point field."""
+QUANTILES = (0.001, 0.999)
+_BINS = 960
+_DRAWN_BINS = 60
+_MARGIN = 2.0
+
+
+@dataclass(frozen=True)
+class OnePoint(Statistic):
+    """Distribution of the values of the one-point field, the highest value of a sample, and the peaks.
+
+    Attributes
+    ----------
+    views : Views
+    edges : ndarray
+        Of a fine histogram of the one-point field.
+    """
+
+    views: Views
+    edges: np.ndarray
+    name: str = field(default="pdf", init=False)
+
+    @classmethod
+    def of(cls, views: Views) -> OnePoint:
+        """Choose the bins of the histogram."""
+        return cls(views, _edges(*views.limits, views.std))
+
+    def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
+        """Return ``histogram`` (shares of the pixels), ``maximum`` and ``peaks`` of the samples."""
+        values = self.views.values(part)
+        flat = values.values.reshape(part.sizes["sample"], -1)
+        heights = self.views.mean + self.views.std * np.array(PEAK_HEIGHTS)
+        return {
+            "histogram": _histogram(flat, self.edges),
+            "maximum": flat.max(axis=1, keepdims=True),
+            "peaks": peak_counts(values, heights).values,
+        }
+
+    def scores(self, real: Measured) -> list[Score]:
+        """Return differences of distribution, tails, maxima and, where the real set has them, peaks."""
+        units, std, edges = self.views.units, self.views.std, self.edges
+        rows = [_pdf_score(edges, std, units)]
+        for q in QUANTILES:
+            label = f"{100 * q:g} % quantile, difference / σ"
+            rows.append(difference(f"quantile_{q:g}", label, _quantile(q, edges), std, units))
+        rows.append(
+            difference("maximum", "maximum of a sample, difference / σ", lambda a: a["maximum"][:, 0], std, units)
+        )
+        for i, count in enumerate(real["peaks"].mean(axis=0)):
+            if count > 0:
+                name, label = f"peaks_{PEAK_HEIGHTS[i]:g}_sigma", f"peaks above {PEAK_HEIGHTS[i]:g} σ, relative"
+                rows.append(difference(name, label, lambda a, i=i: a["peaks"][:, i], count))
+        return rows
+
+    def curves(self, parts: Parts) -> xr.Dataset:
+        """Return probability densities in bins coarse enough to be drawn (value); the two open bins are left out."""
+        edges = self.edges[1:-1][:: (len(self.edges) - 3) // _DRAWN_BINS]
+        width = np.diff(edges)
+
+        def density(a: Averages) -> np.ndarray:
+            inner = a["histogram"][:, 1:-1]
+            return inner.reshape(len(inner), len(width), -1).sum(axis=2) / width
+
+        low, high = parts.floor(lambda a, _: density(a))
+        real, generated = density(parts.real)[0], density(parts.generated)[0]
+        columns = {"real": real, "generated": generated, "floor_low": low, "floor_high": high}
+        units = self.views.units
+        attrs = {"units": inverse_unit(units)}
+        value = ("value", (edges[1:] + edges[:-1]) / 2, {"units": units, "long_name": self.views.title("values")})
+        return xr.Dataset({key: ("value", column, attrs) for key, column in columns.items()}, coords={"value": value})
+
+
+def _pdf_score(edges: np.ndarray, std: float, units: str) -> Score:
+    centers = (edges[1:] + edges[:-1]) / 2
+
+    def distance(a: Averages, b: Averages) -> np.ndarray:
+        gap = np.abs(np.cumsum(a["histogram"] - b["histogram"], axis=1))
+        left = np.concatenate([np.zeros((len(gap), 1)), gap[:, :-1]], axis=1)
+        return (0.5 * (gap + left)) @ np.diff(edges) / std
+
+    return Score("wasserstein", "PDF, Wasserstein distance / σ", distance, lambda a: a["histogram"] @ centers, units)
+
+
+def _quantile(q: float, edges: np.ndarray) -> Value:
+    def quantile(a: Averages) -> np.ndarray:
+        cumulative = np.cumsum(a["histogram"], axis=1)
+        return np.array([np.interp(q, np.concatenate([[0], row]), edges) for row in cumulative])
+
+    return quantile
+
+
+def _edges(real: np.ndarray, generated: np.ndarray, std: float) -> np.ndarray:
+    """Return edges even over the real range and a margin, with one wide bin at each end for values beyond."""
+    low, high = real[0] - _MARGIN * std, real[1] + _MARGIN * std
+    width = (high - low) / _BINS
+    inner = np.linspace(low, high, _BINS + 1)
+    return np.array([min(low, generated[0]) - width, *inner, max(high, generated[1]) + width])
+
+
+def _histogram(flat: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the share of the pixels in each bin (sample, bin)."""
+    step = (edges[-2] - edges[1]) / (len(edges) - 3)
+    place = np.clip((flat - edges[1]) // step + 1, 0, len(edges) - 2).astype(np.int64)
+    bins = len(edges) - 1
+    place += bins * np.arange(len(flat))[:, None]
+    return np.bincount(place.ravel(), minlength=bins * len(flat)).reshape(-1, bins) / flat.shape[1]

@@ -1,0 +1,223 @@
+"""What a comparison of two sets is composed of: each `Statistic` measures every sample once, and compares averages.
+
+Splits of a set into halves are averages of the same numbers with other weights, so that a floor over hundreds of splits
+costs no second look at the fields. To compare sets in a new way, write a `Statistic` and let
+`sciffusion.statistics.choice` compose it with the others.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sciffusion.statistics.grid import chunks
+
+__all__ = [
+    "Averages",
+    "Measured",
+    "Parts",
+    "Score",
+    "Statistic",
+    "Value",
+    "difference",
+    "mean_errors",
+    "measure",
+]
+
+_FLOOR_RANGE = (0.025, 0.975)
+"""Quantiles over the splits between which the floor of a curve is drawn."""
+
+Averages = Mapping[str, np.ndarray]
+Measured = Mapping[str, np.ndarray]
+Value = Callable[[Averages], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One line of a comparison: a distance of two averages, and the value that they have each.
+
+    Attributes
+    ----------
+    name : str
+    label : str
+        Words for a table.
+    distance : callable (averages, averages) -> (splits,)
+        The second is the reference. It has no dimension but where the label names its units.
+    value : callable averages -> (splits,)
+    units : str
+        Of the value.
+    band : tuple of float, optional
+        Range of k [units of k].
+    """
+
+    name: str
+    label: str
+    distance: Callable[[Averages, Averages], np.ndarray]
+    value: Value
+    units: str = ""
+    band: tuple[float, float] | None = None
+
+
+def difference(name: str, label: str, value: Value, scale: float = 1.0, units: str = "") -> Score:
+    """Return the score of a number: its absolute difference in units of `scale`."""
+    return Score(name, label, lambda a, b: np.abs(value(a) - value(b)) / scale, value, units)
+
+
+class Statistic(ABC):
+    """One kind of numbers, measured of each sample of two sets, and how the sets are compared by it.
+
+    What is measured (wavenumbers, edges of bins, whether the logarithm exists) is fixed from both sets when the object
+    is made, so that its numbers can be compared.
+
+    Attributes
+    ----------
+    name : str
+        Of its results, and of the figure and the table made of them.
+    """
+
+    name: str
+
+    @abstractmethod
+    def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
+        """Measure some samples.
+
+        Parameters
+        ----------
+        part : DataArray (sample, *grid)
+            A few samples in memory, float64.
+
+        Returns
+        -------
+        dict of ndarray (sample, ...)
+        """
+
+    @abstractmethod
+    def scores(self, real: Measured) -> list[Score]:
+        """Return the lines of a comparison; `real` are the numbers of the real samples."""
+
+    def averages(self, measured: Measured, weight: np.ndarray) -> dict[str, np.ndarray]:
+        """Average the numbers of the samples over subsets.
+
+        Parameters
+        ----------
+        measured : mapping of ndarray (sample, feature)
+        weight : ndarray (splits, sample)
+            Rows that sum to one, all of a row's samples of equal weight.
+
+        Returns
+        -------
+        dict of ndarray (splits, feature)
+        """
+        return {name: weight @ values for name, values in measured.items()}
+
+    def curves(self, parts: Parts) -> xr.Dataset | None:
+        """Return what is drawn and written as a table beside the scores, if there is something."""
+        return None
+
+
+def measure(statistics: Sequence[Statistic], field: xr.DataArray) -> list[dict[str, np.ndarray]]:
+    """Measure every sample by each statistic, reading the field once, a few samples at a time."""
+    rows = [[statistic.measure(part) for statistic in statistics] for part in chunks(field)]
+    return [{name: np.concatenate([row[name] for row in each]) for name in each[0]} for each in zip(*rows)]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The numbers of two sets by one statistic, and their averages over all samples, halves and subsets.
+
+    Attributes
+    ----------
+    samples : pair of mappings of ndarray (sample, ...)
+        Of the real and of the generated samples.
+    groups : pair of ndarray (sample,)
+    real, generated : averages
+        Over all samples, with one row.
+    first, second : averages
+        Over the two halves of the real set, a row for each split.
+    drawn : averages
+        Over as many generated samples, a row for each split.
+    """
+
+    samples: tuple[Measured, Measured]
+    groups: tuple[np.ndarray, np.ndarray]
+    real: Averages
+    generated: Averages
+    first: Averages
+    second: Averages
+    drawn: Averages
+
+    @classmethod
+    def of(
+        cls,
+        statistic: Statistic,
+        samples: tuple[Measured, Measured],
+        groups: tuple[np.ndarray, np.ndarray],
+        halves: tuple[np.ndarray, np.ndarray, np.ndarray],
+    ) -> Parts:
+        """Average what `statistic` measured; `halves` are the weights (splits, sample) of first, second and drawn."""
+        ours, theirs = samples
+        real, generated = (statistic.averages(m, np.full((1, len(g)), 1 / len(g))) for m, g in zip(samples, groups))
+        first, second = (statistic.averages(ours, half) for half in halves[:2])
+        return cls(samples, groups, real, generated, first, second, statistic.averages(theirs, halves[2]))
+
+    def row(self, score: Score) -> dict[str, Any]:
+        """Return a score with its floor as plain numbers."""
+        floor = score.distance(self.second, self.first)
+        low, high = score.band or (None, None)
+        return {
+            "name": score.name,
+            "label": score.label,
+            "k_min": low,
+            "k_max": high,
+            "score": float(score.distance(self.drawn, self.first).mean()),
+            "floor": {"median": float(np.median(floor)), "p95": float(np.quantile(floor, 0.95))},
+            "all_samples": float(score.distance(self.generated, self.real)[0]),
+            "real": float(score.value(self.real)[0]),
+            "generated": float(score.value(self.generated)[0]),
+            "units": score.units,
+        }
+
+    def floor(self, relation: Callable[[Averages, Averages], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the 95 % range of a relation of two real halves (splits, feature), in either order."""
+        both = np.concatenate([relation(self.first, self.second), relation(self.second, self.first)])
+        known = np.isfinite(both).any(axis=0)
+        found = np.full((2, both.shape[1]), np.nan)
+        found[:, known] = np.nanquantile(both[:, known], _FLOOR_RANGE, axis=0)
+        return found[0], found[1]
+
+    def errors(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the errors of the means of both sets."""
+        ours, theirs = (mean_errors(m[name], g) for m, g in zip(self.samples, self.groups))
+        return ours, theirs
+
+
+def mean_errors(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the error of a mean from the scatter between groups, whose samples are correlated.
+
+    Parameters
+    ----------
+    values : ndarray (sample, feature)
+    groups : ndarray (sample,)
+
+    Returns
+    -------
+    ndarray (feature,)
+
+    Examples
+    --------
+    Two copies of each sample are worth one:
+
+    >>> values = np.array([[1.0], [3.0]])
+    >>> mean_errors(values, np.arange(2)), mean_errors(values.repeat(2, axis=0), np.array([0, 0, 1, 1]))
+    (array([1.]), array([1.]))
+    """
+    number = np.unique(groups, return_inverse=True)[1]
+    count = int(number.max()) + 1
+    sums = np.zeros((count, values.shape[1]))
+    np.add.at(sums, number, values - values.mean(axis=0))
+    return np.sqrt(count / max(count - 1, 1) * (sums**2).sum(axis=0)) / len(groups)
