@@ -365,8 +365,8 @@ def spectral(data, out, **settings):
     return RunConfig(
         data=[str(data)], out=str(out), conditions=["J_H", "log_error"], transform=["standardize"], symmetries=["flip"],
         network=UNetConfig(channels=(8, 8), blocks=1, embed_channels=16), split=SplitConfig(test=0.3),
-        training=TrainingConfig(samples=64, precision="fp32", warmup=16), sampling=SamplingConfig(steps=2), device="cpu",
-        **settings,
+        training=TrainingConfig(samples=64, precision="fp32", warmup=16), sampling=SamplingConfig(steps=2),
+        device="cpu", **settings,
     )  # fmt: skip
 
 
