@@ -87,7 +87,7 @@ def _name_dims(ds: xr.Dataset, dims: str | Sequence[str] | None, where: object) 
         if len(names) != field.ndim or len(set(names)) != field.ndim or names[0] != "sample":
             expected = "--dims needs one name for each axis, 'sample' first"
             raise DataError(where, f"{expected}; the array has shape {field.shape}, given: {' '.join(names)}")
-    elif "sample" in field.dims:
+    elif "sample" in field.dims and not any(str(dim).startswith("dim_") for dim in field.dims):
         return ds
     else:
         choices = _DIMS_OF_NDIM.get(field.ndim, ())

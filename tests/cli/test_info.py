@@ -113,3 +113,20 @@ def test_what_is_not_there_is_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("sciffusion-info: error: ")
     assert error.count("\n") == 1
+
+
+def test_options_of_the_reader(maps, tmp_path, capsys):
+    path = tmp_path / "maps.h5"
+    write_field(maps, path)
+    lines = told(path, capsys, "--options.group", "0", "--options.samples", "[0, 1]")
+    assert any("dims: sample 2" in line for line in lines)
+    assert main([str(path), "--options.size", "3"]) == 1
+    assert "takes no option size" in capsys.readouterr().err
+
+
+def test_a_folder_of_files_is_described(tmp_path, capsys):
+    for i in range(2):
+        (tmp_path / "fiducial" / str(i)).mkdir(parents=True)
+        np.save(tmp_path / "fiducial" / str(i) / "df_m_64_CIC_z=0.npy", np.zeros((4, 4, 4), np.float32))
+    lines = told(tmp_path / "fiducial", capsys)
+    assert "dims: sample 2, z 4, y 4, x 4" in lines

@@ -128,3 +128,29 @@ def test_help_is_quick_and_names_every_setting():
         "--overwrite",
     ):
         assert flag in done.stdout
+
+
+def test_options_of_the_readers_of_both_files(files, tmp_path, capsys):
+    np.save(tmp_path / "bare.npy", maps(2).values)
+    out = tmp_path / "out"
+    words = [
+        files[0],
+        str(tmp_path / "bare.npy"),
+        "--out",
+        str(out),
+        "--splits",
+        "5",
+        "--options.group",
+        "[0, 1, 2, 3]",
+    ]
+    labels = ["--generated_options.box_size", "12", "--generated_options.boundary", "periodic"]
+    units = ["--generated_options.units", "(Msun/h)/(Mpc/h)^2"]
+    assert main([*words, *labels, *units]) == 0
+    assert "24 generated beside 12 real samples (4 groups)" in capsys.readouterr().out
+    assert main([*words, *labels, *units, "--units", "K", "--overwrite"]) == 1
+    assert "the file says units = '(Msun/h)/(Mpc/h)^2', given was 'K'" in capsys.readouterr().err
+    assert (
+        main([files[0], files[1], "--out", str(out), "--box_size", "12", "--options.box_size", "12", "--overwrite"])
+        == 1
+    )
+    assert "--box_size and --options.box_size are both given" in capsys.readouterr().err
