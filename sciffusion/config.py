@@ -272,8 +272,8 @@ class RunConfig:
     conditions
         Coordinates along ``sample`` that the model is conditional on; by default the field's.
     transform
-        Transforms to unit variance: ``log10``, ``boxcox:EXPONENT``, ``asinh:SCALE``, ``standardize``; of single
-        channels ``NAME=log10`` or ``NAME=asinh:2,standardize``; by default the field's.
+        Transforms to unit variance: ``log10``, ``boxcox:EXPONENT``, ``log10_offset:OFFSET``, ``asinh:SCALE``,
+        ``standardize``; of single channels ``NAME=log10`` or ``NAME=asinh:2,standardize``; by default the field's.
     symmetries
         Symmetries used as augmentation: ``roll``, ``flip``, ``rotate90``; by default the field's.
     out

@@ -22,6 +22,7 @@ __all__ = [
     "BoxCox",
     "Chain",
     "Log10",
+    "Log10Offset",
     "PerChannel",
     "Standardize",
     "Transform",
@@ -124,6 +125,40 @@ class Log10(Transform):
 
     def _backward(self, field: xr.DataArray) -> np.ndarray:
         return 10.0**field.values
+
+
+@dataclass(frozen=True)
+class Log10Offset(Transform):
+    """``y = log10(x + offset)`` for fields of many decades that are zero in places, such as the density of stars.
+
+    The inverse never falls below ``-offset``, where that of `Asinh` would be negative without a bound: zeros come back
+    as values small beside the offset.
+
+    Parameters
+    ----------
+    offset : float
+        Below which values hardly differ from zero [units of the field].
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> Log10Offset(10.0)(xr.DataArray([[0.0, 90.0]], dims=("sample", "x"))).values.tolist()
+    [[1.0, 2.0]]
+    """
+
+    offset: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.offset > 0:
+            raise ValueError(f"log10_offset: expected an offset above 0, got {self.offset}")
+
+    def _forward(self, field: xr.DataArray) -> np.ndarray:
+        what = f"not above -{self.offset:g}"
+        _refuse(field, field.values <= -self.offset, what, "raise the offset, or use the transform 'asinh' instead")
+        return np.log10(field.values + self.offset)
+
+    def _backward(self, field: xr.DataArray) -> np.ndarray:
+        return 10.0**field.values - self.offset
 
 
 _TAIL = 1e-4  # of the scale: below it a Box-Cox transform goes on as a logarithm
@@ -422,6 +457,7 @@ def _channel(field: xr.DataArray, i: int, name: str) -> xr.DataArray:
 
 TRANSFORMS: Mapping[str, type[Transform]] = {
     "log10": Log10,
+    "log10_offset": Log10Offset,
     "boxcox": BoxCox,
     "asinh": Asinh,
     "standardize": Standardize,
@@ -436,8 +472,9 @@ def chain(names: Sequence[str]) -> Chain:
     Parameters
     ----------
     names : sequence of str
-        Each a name of `TRANSFORMS`, ``boxcox:EXPONENT``, ``asinh:SCALE`` or ``standardize:DIM``; or for the channel
-        of a name ``NAME=TRANSFORM,TRANSFORM,...``: neighbors of this kind are one step, a transform a channel.
+        Each a name of `TRANSFORMS`, ``boxcox:EXPONENT``, ``log10_offset:OFFSET``, ``asinh:SCALE`` or
+        ``standardize:DIM``; or for the channel of a name ``NAME=TRANSFORM,TRANSFORM,...``: neighbors of this kind are
+        one step, a transform a channel.
 
     Examples
     --------
@@ -461,17 +498,24 @@ def _steps(names: Sequence[str]) -> Iterator[Transform]:
         yield PerChannel(channels, tuple(chain(steps.split(",")) for _, steps in pairs))
 
 
+# What a colon after the name of a transform gives.
+_PARAMETERS: Mapping[str, tuple[str, type]] = {
+    "boxcox": ("exponent", float),
+    "log10_offset": ("offset", float),
+    "asinh": ("scale", float),
+    "standardize": ("along", str),
+}
+
+
 def _from_text(text: str) -> Transform:
     name, _, value = text.partition(":")
     if not value:
         return from_dict({"name": name})
-    parameter, kind = {
-        "boxcox": ("exponent", float), "asinh": ("scale", float), "standardize": ("along", str),
-    }.get(name, ("", str))  # fmt: skip
+    parameter, kind = _PARAMETERS.get(name, ("", str))
     try:
         return from_dict({"name": name, parameter: kind(value)})
     except (TypeError, ValueError) as error:
-        expected = "expected NAME, boxcox:EXPONENT, asinh:SCALE or standardize:DIM"
+        expected = "expected NAME, boxcox:EXPONENT, log10_offset:OFFSET, asinh:SCALE or standardize:DIM"
         raise ValueError(f"transform {text!r}: {expected}") from error
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sciffusion import transform
-from sciffusion.transform import Asinh, BoxCox, Chain, Log10, Standardize, chain, from_dict
+from sciffusion.transform import Asinh, BoxCox, Chain, Log10, Log10Offset, Standardize, chain, from_dict
 
 
 def field(values, *dims):
@@ -118,7 +118,7 @@ def test_boxcox_refuses_what_makes_no_sense():
 
 @pytest.mark.parametrize("text", ["log10:3", "cubic:3"])
 def test_parameters_that_make_no_sense(text):
-    with pytest.raises(ValueError, match="expected NAME, boxcox:EXPONENT, asinh:SCALE or"):
+    with pytest.raises(ValueError, match="expected NAME, boxcox:EXPONENT, log10_offset:OFFSET, asinh:SCALE or"):
         chain([text])
 
 
@@ -164,7 +164,7 @@ def test_each_channel_has_a_transform_of_its_own():
     density, velocity, stars = 10 ** rng.normal(11, 1, (50, 8)), rng.normal(0, 3, (50, 8)), np.zeros((50, 8))
     stars[:, 3:] = 10 ** rng.normal(9, 1, (50, 5))
     joint = channels_of(np.stack([stars, density, velocity], axis=1), ["Mstar", "Mgas", "v"])
-    texts = ["Mgas=log10", "Mcdm=boxcox:0.2", "v=standardize", "Mstar=asinh:1e7,standardize", "standardize"]
+    texts = ["Mgas=log10", "Mcdm=boxcox:0.2", "v=standardize", "Mstar=log10_offset:1e7,standardize", "standardize"]
     fitted = chain(texts).fit(joint)
     assert fitted.parts[0].channels == ("Mstar", "Mgas", "v")  # as the data have them, and no other
     seen = fitted(joint)
@@ -206,3 +206,17 @@ def test_channels_and_their_mistakes():
         chain(["T=log10", "v=log10", "T=asinh"])
     with pytest.raises(ValueError, match="unknown transform 'cubic'"):
         chain(["T=cubic"])
+
+
+def test_zeros_among_many_decades_come_back_small():
+    values = field([[0.0, 1e3, 1e7, 1e12]], "x")
+    offset = Log10Offset(1e7)
+    np.testing.assert_allclose(offset(values), [[7, np.log10(1e7 + 1e3), np.log10(2e7), np.log10(1e12 + 1e7)]])
+    np.testing.assert_allclose(offset.inverse(offset(values)), values, atol=1e-6)
+    # A network is never exact: zero comes back within its error times the offset, and nothing below -offset.
+    assert abs(offset.inverse(field([[7.01]], "x")).item()) < 0.03e7
+    assert offset.inverse(field([[-50.0]], "x")).item() >= -1e7
+    with pytest.raises(ValueError, match="not above -1e\\+07, the first at sample 0, x 0; raise the offset"):
+        offset(field([[-2e7]], "x"))
+    with pytest.raises(ValueError, match="offset above 0"):
+        Log10Offset(0.0)

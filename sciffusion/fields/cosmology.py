@@ -4,8 +4,8 @@
 the fields are. All maps of the dataset but the stars' are positive, since each particle is spread over its neighbors
 (Villaescusa-Navarro et al. 2022, ApJS 259, 61): densities of matter, whose peaks decide about P(k), take Box-Cox;
 what spans many decades (temperature, pressure, metals, neutral hydrogen, ...) the logarithm; moduli of velocity, B and
-Mg/Fe are positive as well. Pixels without stars are zero: asinh, logarithmic above 1e7 (Msun/h)/(Mpc/h)^2, a few
-stellar particles spread over a galaxy's surroundings. Only that of ``cdm`` was tuned by training.
+Mg/Fe are positive as well. Pixels without stars are zero: the logarithm of the density plus 1e7 (Msun/h)/(Mpc/h)^2,
+a few stellar particles spread over a galaxy's surroundings. Only that of ``cdm`` was tuned by training.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CAMELS = {
     "Mcdm": ("cdm", _MATTER),
     "Mtot": ("total_matter", _MATTER),
     "Mgas": ("gas_density", _MATTER),
-    "Mstar": ("stellar_mass", "asinh:1e7"),
+    "Mstar": ("stellar_mass", "log10_offset:1e7"),
     "HI": ("neutral_hydrogen", "log10"),
     "ne": ("electron_density", "log10"),
     "T": ("gas_temperature", "log10"),
