@@ -9,7 +9,7 @@ import xarray as xr
 
 from data_loaders.errors import DataError
 from data_loaders.fits_source import place, scaled
-from data_loaders.lazy import MappedArray, lazy_variable
+from data_loaders.lazy import MappedArray, Scaling, lazy_variable
 
 __all__ = ["read_table", "vector_columns"]
 
@@ -24,7 +24,7 @@ def vector_columns(hdu: Any) -> dict[str, tuple[int, ...]]:
     return {
         column.name: shape
         for column in columns
-        if column.format.lstrip("0123456789")[:1] in ("B", "I", "J", "K", "E", "D")
+        if _code(column) in ("B", "I", "J", "K", "E", "D")
         and (shape := columns.dtype[column.name].shape)
         and math.prod(shape) > 1
     }
@@ -36,38 +36,61 @@ def read_table(path: Path, hdu: Any, name: str) -> xr.Dataset:
     Columns of the names that the layout gives (``RA``, ``DEC``, ``GROUP``, ...) are written small; those that are
     called like a dim get ``row_`` before their name.
     """
-    column = hdu.columns[name]
-    stored, start = hdu.columns.dtype.fields[name][:2]
     rows, stride = int(hdu.header["NAXIS2"]), int(hdu.header["NAXIS1"])
-    offset, inside = place(path, hdu, f"table {hdu.name} of {rows} rows of {stride} bytes", rows * stride)
-    scaling, dtype = scaled(stored.base, column.bscale or 1.0, column.bzero or 0.0, _null(column))
-    shape = (rows, *stored.shape)
-    source = MappedArray(path, shape, stored.base, dtype, offset + start, scaling=scaling, stride=stride, inside=inside)
-    attrs = {"long_name": name} | ({"units": column.unit.strip()} if column.unit else {})
-    dims = ("sample", *(f"dim_{i}" for i in range(1, len(shape))))
+    start = place(path, hdu, f"table {hdu.name} of {rows} rows of {stride} bytes", rows * stride)
+    source = _map_column(path, hdu, name, start)
+    attrs = {"long_name": name} | _units(hdu.columns[name])
+    dims = ("sample", *(f"dim_{i}" for i in range(1, len(source.shape))))
     field = _clean(name)
-    coords = {key: value for key, value in _labels(path, hdu).items() if key != field}
+    coords: dict[str, xr.Variable] = {}
+    for column in hdu.columns:
+        key = _clean(column.name)
+        if not _is_label(hdu, column) or key == field:
+            continue
+        if key in coords:
+            raise DataError(path, f"table {hdu.name}: two columns are called {key!r}; rename one")
+        coords[key] = xr.Variable("sample", _label(_map_column(path, hdu, column.name, start), key), _units(column))
     return xr.Dataset({field: lazy_variable(dims, source, attrs)}, coords, {"field": field})
 
 
-def _labels(path: Path, hdu: Any) -> dict[str, xr.Variable]:
-    """Columns of numbers, booleans and text with one value a row."""
-    found: dict[str, xr.Variable] = {}
-    for column in hdu.columns:
-        kind, width = hdu.columns.dtype[column.name].base.kind, math.prod(hdu.columns.dtype[column.name].shape)
-        if column.format.lstrip("0123456789")[:1] not in ("L", "B", "I", "J", "K", "E", "D", "A") or width > 1:
-            continue
-        values = np.array(hdu.data.field(column.name)).reshape(len(hdu.data))
-        values = values.astype(str) if kind in "SU" else values.astype(values.dtype.newbyteorder("="))
-        if (null := _null(column)) is not None and values.dtype.kind in "iu" and np.any(values == null):
-            values = np.where(values == null, np.nan, values.astype(np.float64))
-        key = _clean(column.name)
-        if key in found:
-            raise DataError(path, f"table {hdu.name}: two columns are called {key!r}; rename one")
-        if key == "group":
-            values = values.astype(np.int64)
-        found[key] = xr.Variable("sample", values, {"units": column.unit.strip()} if column.unit else {})
-    return found
+def _map_column(path: Path, hdu: Any, name: str, start: tuple[int, str | None]) -> MappedArray:
+    column = hdu.columns[name]
+    native, offset = hdu.columns.dtype.fields[name][:2]
+    stored = native.newbyteorder(">")
+    if _code(column) == "L":
+        scaling, dtype = Scaling(), np.dtype("S1")
+        stored = np.dtype(("S1", stored.shape))
+    elif _code(column) == "A":
+        scaling, dtype = Scaling(), stored.base
+    else:
+        scaling, dtype = scaled(stored.base, column.bscale or 1.0, column.bzero or 0.0, _null(column))
+    rows, stride = int(hdu.header["NAXIS2"]), int(hdu.header["NAXIS1"])
+    shape = (rows, *stored.shape)
+    begin, inside = start
+    return MappedArray(path, shape, stored.base, dtype, begin + offset, scaling=scaling, stride=stride, inside=inside)
+
+
+def _is_label(hdu: Any, column: Any) -> bool:
+    """Whether a column has one number, boolean or text a row."""
+    single = math.prod(hdu.columns.dtype[column.name].shape) == 1
+    return single and _code(column) in ("L", "B", "I", "J", "K", "E", "D", "A") and column.format[:1] != "0"
+
+
+def _label(source: MappedArray, key: str) -> np.ndarray:
+    values = source.read((slice(None),) * len(source.shape)).reshape(source.shape[0])
+    if source.dtype == "S1" and source.stored == "S1" and set(np.unique(values)) <= {b"T", b"F", b""}:
+        return values == b"T"
+    if values.dtype.kind == "S":
+        return np.char.rstrip(np.char.decode(values, "ascii"))
+    return values.astype(np.int64) if key == "group" else values
+
+
+def _code(column: Any) -> str:
+    return column.format.lstrip("0123456789")[:1]
+
+
+def _units(column: Any) -> dict[str, str]:
+    return {"units": column.unit.strip()} if column.unit else {}
 
 
 def _null(column: Any) -> int | None:

@@ -75,7 +75,10 @@ def _as_primary(image: fits.ImageHDU, attrs: dict[Any, Any]) -> fits.PrimaryHDU:
     hdu = fits.PrimaryHDU(image.data, image.header)
     hdu.header[LAYOUT] = (FORMAT_VERSION, f"labels are in the table {LAYOUT}")
     cards = _sky_cards(attrs.get("wcs"), image.shape)
-    hdu.header.update(cards)
+    if cards:
+        for key in [key for n in (1, 2) for key in (f"CRPIX{n}", f"CRVAL{n}", f"CDELT{n}", f"CUNIT{n}")]:
+            hdu.header.remove(key, ignore_missing=True)
+        hdu.header.update(cards)
     for key, value in attrs.items():
         if key != "wcs" or not cards:
             hdu.header.add_history(_ascii(f"{key} = {value}"))
@@ -87,7 +90,11 @@ def _sky_cards(wcs: Any, shape: tuple[int, ...]) -> fits.Header:
     cards = fits.Header.fromstring(wcs) if isinstance(wcs, str) else fits.Header()
     if (cards.get("NAXIS2"), cards.get("NAXIS1")) != tuple(shape[-2:]):
         return fits.Header()
-    return fits.Header([card for card in cards.cards if not card.keyword.startswith("NAXIS")])
+    kept = fits.Header([card for card in cards.cards if not card.keyword.startswith(("NAXIS", "WCSAXES"))])
+    if "CD1_1" in kept:
+        # A matrix has to say of every axis that it is not mixed.
+        kept.update({f"CD{n}_{n}": 1.0 for n in range(1, len(shape) + 1) if not kept[f"CD{n}_*"]})
+    return kept
 
 
 def _linear_axis(axis: xr.DataArray, i: int) -> dict[str, Any]:

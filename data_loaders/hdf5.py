@@ -106,6 +106,8 @@ def _storage(variable: xr.DataArray) -> dict[str, Any]:
     """Chunks of whole samples, some 16 kB each, so that one sample is read without its neighbors."""
     numeric = variable.dtype.kind in "fiu"
     storage: dict[str, Any] = {"_FillValue": None} if numeric else {}
+    if numeric and variable.ndim > 0:
+        storage["fletcher32"] = True  # A flipped bit is an error, not another value.
     if variable.dtype.kind in "fiub" and variable.ndim > 1:
         rows = max(1, _CHUNK_BYTES * variable.shape[0] // max(variable.nbytes, 1))
         chunks = (min(rows, variable.shape[0]), *variable.shape[1:])

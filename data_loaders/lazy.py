@@ -62,7 +62,8 @@ def outer(array, index: Index) -> np.ndarray:
     axis = 0
     for i in index:
         if isinstance(i, np.ndarray):
-            sliced = np.take(sliced, i, axis=axis)
+            # Not numpy.take: it copies an array whole that is not contiguous or not aligned.
+            sliced = sliced[(slice(None),) * axis + (i,)]
         axis += not isinstance(i, int | np.integer)
     return np.asarray(sliced)
 
@@ -125,7 +126,7 @@ class MappedArray:
             block = inflated(self.path, self.inside, self.offset, nbytes)
         if self.stride is None:
             return np.ndarray(self.shape, self.stored, block, order=self.order)
-        inner = np.empty((0, *self.shape[1:]), self.stored).strides[1:]
+        inner = np.empty((1, *self.shape[1:]), self.stored).strides[1:]
         return np.ndarray(self.shape, self.stored, block, strides=(self.stride, *inner))
 
 

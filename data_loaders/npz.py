@@ -77,7 +77,9 @@ def _choose(path: Path, members: dict[str, Header], wanted: str | None) -> str:
     fits = [name for name, header in members.items() if len(header.shape) >= 2 and header.dtype.kind in "fiuO"]
     chosen = [wanted] if wanted is not None else fits or list(members)
     if len(chosen) != 1:
-        raise DataError(path, f"{len(chosen)} arrays of numbers; name one with dataset= (--dataset); it holds: {listing}")
+        raise DataError(
+            path, f"{len(chosen)} arrays of numbers; name one with dataset= (--dataset); it holds: {listing}"
+        )
     header = members[chosen[0]]
     if header.dtype.hasobject:
         told = f"{chosen[0]!r} holds Python objects, which only pickle reads, and pickle runs any code it is given"

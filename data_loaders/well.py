@@ -93,7 +93,7 @@ def read_well(path: Path, dataset: str | None = None, step: int | None = None) -
         shape = (trajectories * len(kept), *([len(components)] if rank else []), *grid)
         check_size(path, f"one sample of {name}", item.dtype.itemsize * int(np.prod(shape[1:])))
         source = Steps(path, name, shape, item.dtype.newbyteorder("="), varies, kept, rank)
-        attrs = {"source": "The Well", "dataset_name": _text(file.attrs.get("dataset_name", "")), "field": ""}
+        attrs = {"source": "The Well", "suite": _text(file.attrs.get("dataset_name", "")), "set": path.stem}
     if rank:
         coords["channel"] = xr.Variable("channel", components, {"long_name": "component"})
     short = name.rsplit("/", 1)[-1]
@@ -144,7 +144,9 @@ def _labels(path: Path, file: h5py.File, trajectories: int, steps: tuple[int, ..
     """Coordinates along the samples: trajectory, step, time, parameters and scalars."""
     n, kept = len(steps), np.array(steps)
     found = {
-        "group": xr.Variable("sample", np.repeat(np.arange(trajectories, dtype=np.int64), n), {"long_name": "trajectory"}),
+        "group": xr.Variable(
+            "sample", np.repeat(np.arange(trajectories, dtype=np.int64), n), {"long_name": "trajectory"}
+        ),
         "step": xr.Variable("sample", np.tile(kept.astype(np.int64), trajectories)),
     }
     for name in _texts(file.attrs.get("simulation_parameters", [])):

@@ -231,3 +231,57 @@ def test_netcdf_with_several_arrays(tmp_path):
         "sample",
         "x",
     )
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    path = tmp_path / "stars.h5"
+    with h5py.File(path, "w") as file:
+        file["set/images"] = np.ones((3, 4, 4), np.float32)
+        file["set/z"] = np.array([0.1, 0.2, 0.3], ">f8")
+        file["set/name"] = ["a", "b", "c"]
+        file["group"] = np.arange(3) + 2**60
+        file["edges"] = np.arange(5)
+    return path
+
+
+def test_coordinates_beside_a_bare_array_are_taken_when_asked(catalogue):
+    assert set(open_field(catalogue, **BARE).coords) == {"y", "x"}
+    ds = open_field(catalogue, coords=["name", "group", "set/z"], dims="sample y x", **BARE)
+    assert ds.name.values.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(ds.group, np.arange(3) + 2**60)
+    np.testing.assert_array_equal(ds.z, [0.1, 0.2, 0.3])
+    assert ds.z.dtype.isnative
+    assert open_field(catalogue, coords="z", **BARE).z.dims == ("sample",)
+
+
+@pytest.mark.parametrize("name", ["edges", "age"])
+def test_coordinates_that_do_not_fit(catalogue, name):
+    with pytest.raises(DataError, match=rf"coords: '{name}' has not one value for each of 3 samples; .*set/z"):
+        open_field(catalogue, coords=name, **BARE)
+
+
+def test_blosc_compressed(tmp_path):
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=np.arange(24.0).reshape(2, 12), **hdf5plugin.Blosc())
+    np.testing.assert_array_equal(open_field(tmp_path / "a.h5", **BARE).a, np.arange(24.0).reshape(2, 12))
+
+
+def test_netcdf_identifiers_stay_whole(tmp_path):
+    """A fill value would make floats of them, and 53 bits do not hold an identifier."""
+    ids = np.array([39_627_835_000_000_001, 39_627_835_000_000_002])
+    ds = xr.Dataset({"T": (("object", "x"), np.ones((2, 3)), {"units": "K"}), "id": ("object", ids)})
+    ds["packed"] = ("object", np.array([1.5, 2.5]))
+    ds.to_netcdf(
+        tmp_path / "a.nc",
+        engine="h5netcdf",
+        encoding={
+            "id": {"_FillValue": np.int64(-999)},
+            "packed": {"dtype": "i2", "scale_factor": 0.5, "add_offset": 0.0, "_FillValue": -1},
+        },
+    )
+    back = open_field(tmp_path / "a.nc", dims="sample x", box_size=1, boundary="zero")
+    assert back.id.dtype == np.int64
+    np.testing.assert_array_equal(back.id, ids)
+    np.testing.assert_array_equal(back.packed, [1.5, 2.5])

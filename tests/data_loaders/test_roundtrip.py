@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from data_loaders import main_variable, open_field, write_field
+from data_loaders import DataError, main_variable, open_field, write_field
 
-SUFFIXES = [".h5", ".nc", ".fits", ".npy"]
+SUFFIXES = [".h5", ".nc", ".fits", ".npy", ".zarr"]
 GRIDS = [("x",), ("wavelength",), ("y", "x"), ("z", "y", "x")]
 
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,7}", fullmatch=True)
@@ -64,7 +64,7 @@ def values(draw, n):
 
 
 # .nc is the writer of .h5.
-@pytest.mark.parametrize("suffix", [".h5", ".fits", ".npy"])
+@pytest.mark.parametrize("suffix", [".h5", ".fits", ".npy", ".zarr"])
 @settings(max_examples=25, deadline=None)
 @given(ds=datasets())
 def test_writing_and_reading_is_the_identity(suffix, ds):
@@ -129,3 +129,37 @@ def test_swapped_bytes_are_written_native(tmp_path, make_field, suffix):
     back = open_field(tmp_path / f"a{suffix}").density
     assert back.dtype.isnative
     np.testing.assert_array_equal(back, ds.density)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("grid", [("wavelength",), ("y", "x"), ("z", "y", "x")])
+def test_what_belongs_to_the_pixels_survives_and_stays_in_the_file(tmp_path, make_field, suffix, grid):
+    ds = make_field(grid, (5, *(6, 4, 3)[: len(grid)]))
+    rng = np.random.default_rng(1)
+    dims = ds.density.dims
+    ds = ds.assign_coords(
+        mask=(dims, rng.random(ds.density.shape) > 0.5, {"long_name": "bad pixel"}),
+        ivar=(dims, rng.random(ds.density.shape).astype(np.float32), {"units": "s"}),
+        bits=(dims, rng.integers(-(2**62), 2**62, ds.density.shape)),
+    )
+    write_field(ds, tmp_path / f"a{suffix}")
+    back = open_field(tmp_path / f"a{suffix}")
+    for name in ("mask", "ivar", "bits"):
+        assert not back[name].variable._in_memory
+        assert back[name].dtype == ds[name].dtype
+    np.testing.assert_array_equal(back.mask[[3, 0]], ds.mask[[3, 0]])
+    xr.testing.assert_identical(back, ds)
+    # The field alone carries them.
+    write_field(main_variable(back), tmp_path / f"b{suffix}")
+    xr.testing.assert_identical(main_variable(open_field(tmp_path / f"b{suffix}")), ds.density)
+
+
+def test_flipped_bits_of_labels_are_found(tmp_path, make_field):
+    """Without a checksum they would be other parameters."""
+    ds = make_field(("x",), (50, 8))
+    write_field(ds, tmp_path / "a.h5")
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    content[content.find(ds.Omega_m.values.tobytes()) + 83] ^= 0x10
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.h5: "):
+        open_field(tmp_path / "a.h5")
