@@ -103,13 +103,13 @@ def _ratio_and_floor(ax: Axes, x: np.ndarray, curves: tuple[np.ndarray, ...], ha
     ax.axhline(1, color=REAL, lw=0.8)
     reach = np.nanmax(np.abs(np.concatenate(curves) - 1))
     ax.set_ylim(1 - min(1.15 * reach, 1), 1 + min(1.15 * reach, 2))
+    ax.set_xscale("log")
     _decade_labels(ax)
     ax.set_ylabel("ratio")
 
 
-def _decade_labels(ax: Axes) -> None:
+def _decade_labels(ax: Any) -> None:
     """Label a logarithmic axis of a decade or two: it needs more labels than the powers of ten."""
-    ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter("")
@@ -134,8 +134,8 @@ def _multipoles(ax: Axes, k_units: str) -> None:
     if factor is None:
         return
     above = ax.secondary_xaxis("top", functions=(lambda k: np.multiply(k, factor), lambda ell: np.divide(ell, factor)))
+    _decade_labels(above)
     above.set_xlabel("multipole ℓ")
-    ax.set_title(ax.get_title(), fontsize="medium", pad=28)
 
 
 def plot_structure_function(comparison: Comparison, axes: Any = None) -> np.ndarray:
@@ -195,6 +195,7 @@ def plot_coherence(comparison: Comparison, axes: Any = None) -> np.ndarray:
         for which, color in (("real", REAL), ("generated", GENERATED)):
             ax.plot(one.k, one[which], color=color, label=which)
         ax.axhline(0, color="0.5", lw=0.6, ls=":")
+        ax.set_xscale("log")
         _decade_labels(ax)
         ax.set_ylim(-1.05, 1.05)
         ax.set_title(str(pair), fontsize="medium")

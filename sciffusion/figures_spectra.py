@@ -156,8 +156,10 @@ def plot_nearest(distances: xr.Dataset, ax: Axes | None = None) -> Axes:
     Axes
     """
     ax = Figure(figsize=(5.0, 3.8), layout="constrained").subplots() if ax is None else ax
+    every = np.concatenate([distances[which].values for which in ("heldout", "generated")])
+    least = 0.5 * every[every > 0].min() if (every > 0).any() else 1.0  # exact copies lie at the left edge
     for which, color in (("heldout", REAL), ("generated", GENERATED)):
-        values = np.sort(distances[which].values)
+        values = np.sort(np.maximum(distances[which].values, least))
         share = (np.arange(len(values)) + 1) / len(values)
         ax.step(
             values, share, where="post", color=color, label=f"{which.replace('heldout', 'held out')}, {len(values)}"
@@ -166,7 +168,8 @@ def plot_nearest(distances: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax.set_title(f"copies would lie left of the held-out samples; p = {p:.2g}", fontsize="medium")
     ax.set_xlabel("distance to the nearest training sample [σ, rms over pixels]")
     ax.set_ylabel("share of the samples")
-    ax.set_xlim(left=0)
+    ax.set_xscale("log")
+    ax.set_xlim(left=least)
     ax.set_ylim(0, 1.02)
     ax.legend(frameon=False, fontsize="small")
     return ax

@@ -91,14 +91,22 @@ def plot_fields(real: xr.DataArray, generated: xr.DataArray, *, columns: int = 4
     norm = color_scale(real)
     drawn = None
     for row, (title, fields) in zip(axes, (("real", real), ("generated", generated))):
-        noise = str(fields.attrs.get("noise", ""))
-        row[0].set_title(f"{title}; noise: {noise}" if noise else title, loc="left", fontsize="medium")
+        row[0].set_title(title, loc="left", fontsize="medium")
         for i, ax in enumerate(row):
             if i < fields.sizes["sample"]:
                 drawn = draw_field(fields.isel(sample=i), ax, norm)
             else:
                 ax.set_axis_off()
     label_outer(axes, real)
+    told = [
+        (title, each.attrs["noise"])
+        for title, each in (("real", real), ("generated", generated))
+        if "noise" in each.attrs
+    ]
+    if told:
+        axes[0, 0].figure.suptitle(
+            "noise: " + "; ".join(f"{title} {noise}" for title, noise in told), fontsize="medium"
+        )
     if drawn is not None:
         name = str(real.attrs.get("long_name", real.name or "value"))
         bar = axes[0, 0].figure.colorbar(drawn, ax=axes, extend="both", shrink=0.9, pad=0.02)

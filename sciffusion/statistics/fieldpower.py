@@ -40,7 +40,7 @@ class Power(Statistic):
     def of(cls, real: xr.DataArray, views: Views) -> Power:
         """Take wavenumbers and units from the first sample."""
         fields = views.all(real.isel(sample=slice(1)))
-        return cls(views, {name: _along_k(power_spectrum(part)) for name, part in fields.items()})
+        return cls(views, {name: _along_k(power_spectrum(part, window="hann")) for name, part in fields.items()})
 
     @property
     def k(self) -> xr.DataArray:
@@ -165,11 +165,11 @@ class Slope(Power):
         """Return the power laws that fit best (k): what the figure of the power spectra draws."""
         low, high = slope_band(self.spectra["power"])
         inside = (self.k >= low) & (self.k <= high)
-        k, modes = self.k.values[inside], self.k["modes"].values[inside]
+        k = self.k.values[inside]
         found = {}
         for name, spectrum in self.spectra.items():
             for which, averages in (("real", parts.real), ("generated", parts.generated)):
-                slope, amplitude = fit_power_law(k, averages[name][0, inside], modes)
+                slope, amplitude = fit_power_law(k, averages[name][0, inside], spectrum.attrs)
                 attrs = {"units": spectrum.attrs["units"], "slope": float(slope)}
                 found[f"{name}_{which}"] = ("k", amplitude * k**slope, attrs)
         return xr.Dataset(found, coords={"k": self.k[inside]})

@@ -18,8 +18,8 @@ import scipy.fft
 import scipy.sparse
 import xarray as xr
 
-from sciffusion.statistics.grid import Grid, batches, name_of
-from sciffusion.statistics.window import open_window
+from sciffusion.statistics.grid import Grid, batches, is_open, name_of
+from sciffusion.statistics.window import hann_variance, open_window
 from sciffusion.units import k_unit, power_unit
 
 __all__ = ["coherence", "power_errors", "power_spectrum", "transfer"]
@@ -34,8 +34,8 @@ def power_spectrum(
 ) -> xr.DataArray:
     r"""Return the power spectrum of every sample, or the cross spectrum of every pair of samples.
 
-    The mean of each sample is taken out. Every axis is treated as periodic: without a window the step between the two
-    ends of an open axis adds power that falls as :math:`k^{-2}` along it, which hides a steeper spectrum.
+    The mean of each sample is taken out. Every axis is treated as periodic: without a window the step between the ends
+    of an open axis adds power that falls as :math:`k^{-2}` along it, and hides a steeper spectrum.
 
     Parameters
     ----------
@@ -52,21 +52,21 @@ def power_spectrum(
         Apodize the axes that are not periodic (``attrs["boundary"]`` of their coordinate): the field, less its mean
         under the window, is multiplied by the Hann window :math:`w = \sin^2(\pi (i + 1/2) / n)` along each of them
         (Harris 1978, section V-C), and the power divided by the mean of :math:`w^2`: white noise keeps its power.
-        Neighboring shells are correlated by it, and fewer modes are independent than ``modes`` says.
+        It mixes modes of neighboring shells, of which fewer are independent than ``modes`` says; the first shell loses
+        up to half of its power with the mean.
 
     Returns
     -------
     DataArray ([sample, channel,] k)
-        Power, ``attrs["units"]`` = field units² × coordinate units^ndim. Coordinates: ``k``, the mean
-        wavenumber of the modes of a shell [rad per unit of the coordinate], ``modes``, the number of
-        independent ones, and those of `field` along ``sample`` and ``channel``. (A mode of the Nyquist
-        plane that is its own conjugate counts one half.)
+        Power, ``attrs["units"]`` = field units² × coordinate units^ndim. Coordinates: ``k``, the mean wavenumber of
+        the modes of a shell [rad per unit of the coordinate], ``modes``, the number of independent ones, and those of
+        `field` along ``sample`` and ``channel``. (A mode of the Nyquist plane that is its own conjugate counts one half.)
 
     Raises
     ------
     ValueError
-        If a coordinate is missing or unevenly spaced, a value is not finite (the sample is named), the grid
-        is too small for one whole shell, `other` lies on another grid, or the window is unknown.
+        If a coordinate is missing or unevenly spaced, a value is not finite (the sample is named), the grid is too
+        small for one whole shell, `other` lies on another grid, or the window is unknown.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def power_spectrum(
         power = power_spectrum(field.expand_dims("sample"), partner, beyond_nyquist=beyond_nyquist, window=window)
         return power.isel(sample=0)
     grid = Grid.of(field)
-    shells = _Shells(grid, beyond_nyquist, open_window(field, window))
+    shells = _Shells(grid, beyond_nyquist, open_window(field, window), is_open(field))
     if not len(shells.k):
         raise ValueError(
             f"the grid of {name_of(field)}, {grid.sizes} pixels, holds no whole shell of modes; at least "
@@ -212,7 +212,7 @@ def _averaged(power: xr.DataArray, dim: str | None) -> xr.DataArray:
 class _Shells:
     """The shells of a grid, and the averages over them as a matrix on the half plane of the transform."""
 
-    def __init__(self, grid: Grid, beyond_nyquist: bool, window: np.ndarray | None):
+    def __init__(self, grid: Grid, beyond_nyquist: bool, window: np.ndarray | None, ends: tuple[bool, ...]):
         longest = max(grid.lengths)
         fundamental = 2 * np.pi / longest
         integers = [np.rint(np.fft.fftfreq(n, 1 / n)) for n in grid.sizes]
@@ -240,8 +240,10 @@ class _Shells:
         self.scale = grid.volume / np.prod([float(n) for n in grid.sizes]) ** 2
         self.axes = tuple(range(-len(grid.sizes), 0))
         self.window = window
+        self.variance = 0.0
         if window is not None:
             self.scale /= (window**2).mean()
+            self.variance = hann_variance(grid.lengths, ends)
 
 
 def _power(a: np.ndarray, b: np.ndarray, shells: _Shells) -> np.ndarray:
@@ -278,6 +280,8 @@ def _labelled(
         "long_name": "power spectrum" if other is None else "cross spectrum",
         "nyquist": grid.nyquist,
         "fundamental": 2 * np.pi / max(grid.lengths),
+        "ndim": len(grid.dims),
+        "window_variance": shells.variance,
     }
     return xr.DataArray(power, dims=(*dims, "k"), coords={**kept, "k": k, "modes": modes}, name="power", attrs=attrs)
 

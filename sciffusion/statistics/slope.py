@@ -6,12 +6,16 @@ slope has wrong texture even where its variance is right.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 __all__ = ["fit_power_law", "power_slope", "slope_band"]
 
 _LOWEST_MODE, _HIGHEST = 3.0, 0.5
+_ITERATIONS = 12
 
 
 def slope_band(power: xr.DataArray) -> tuple[float, float]:
@@ -23,16 +27,22 @@ def slope_band(power: xr.DataArray) -> tuple[float, float]:
 
 
 def power_slope(power: xr.DataArray, low: float | None = None, high: float | None = None) -> xr.DataArray:
-    r"""Return the logarithmic slope :math:`d \ln P / d \ln k` of power spectra.
+    r"""Return the logarithmic slope :math:`s = d \ln P / d \ln k` of power spectra.
 
-    The least-squares line through :math:`\ln P` over :math:`\ln k`, shells weighted by their number of modes (the
-    inverse variance of :math:`\ln P` of a Gaussian field). Average over the samples first: the logarithm of a spectrum
-    from few modes is low on average.
+    The least-squares line through :math:`\ln P` over :math:`\ln k`, shells weighted by 1/k, so that every decade counts
+    alike (weighted by their modes, the highest k would decide alone where a spectrum is curved). A shell, and the
+    window of open axes, average a power law over some range of k; to second order in that range the mean is higher
+    than the law by
+
+    .. math:: 1 + \frac{s (s + n - 2) \sigma_w^2 + s (s - 1) k_f^2 / 12}{2 k^2},
+
+    with the variance :math:`\sigma_w^2` of k under the window (1/3 :math:`k_f^2` where all axes are open), which is
+    taken out. Average over the samples first: the logarithm of a spectrum from few modes is low on average.
 
     Parameters
     ----------
     power : DataArray (..., k)
-        From `power_spectrum`, with its coordinate ``modes``; of open fields with ``window="hann"``.
+        From `power_spectrum`; of open fields with ``window="hann"``.
     low, high : float, optional
         Range of k [units of k]; by default `slope_band`.
 
@@ -48,31 +58,36 @@ def power_slope(power: xr.DataArray, low: float | None = None, high: float | Non
 
     Examples
     --------
-    >>> k = np.arange(1.0, 33.0)
-    >>> attrs = {"fundamental": 1.0, "nyquist": 32.0}
-    >>> power = xr.DataArray(5 * k**-3, dims="k", coords={"k": k, "modes": ("k", k)}, attrs=attrs)
-    >>> float(power_slope(power).round(6))
-    -3.0
+    >>> from sciffusion.statistics import power_spectrum
+    >>> x = xr.DataArray(np.arange(256.0), dims="x", attrs={"units": "deg", "boundary": "reflect"})
+    >>> walk = np.random.default_rng(0).normal(size=(400, 256)).cumsum(axis=1)
+    >>> power = power_spectrum(xr.DataArray(walk, dims=("sample", "x"), coords={"x": x}), window="hann")
+    >>> float(power_slope(power.mean("sample", keep_attrs=True), high=0.5).round(1))
+    -2.0
     """
     band = slope_band(power)
     low, high = band[0] if low is None else low, band[1] if high is None else high
-    k, modes = power["k"].values, power["modes"].values
+    values, k = power.transpose(..., "k").values, power["k"].values
     inside = (k >= low * (1 - 1e-9)) & (k <= high * (1 + 1e-9))
     if inside.sum() < 2:
         raise ValueError(
             f"{int(inside.sum())} shells lie in {low:.4g} <= k <= {high:.4g}, at least 2 are needed for a slope; "
             "give another range, or larger fields"
         )
-    values = power.transpose(..., "k").values[..., inside]
-    found = fit_power_law(k[inside], values, modes[inside])[0]
+    found = fit_power_law(k[inside], values[..., inside], power.attrs)[0]
     rest = power.isel(k=0, drop=True)
     return rest.copy(data=found).rename("slope").assign_attrs(units="", long_name="slope", k_min=low, k_max=high)
 
 
-def fit_power_law(k: np.ndarray, power: np.ndarray, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return slope and amplitude at k = 1 of the power laws through spectra (..., k), weighted by modes."""
-    share = modes / modes.sum()
+def fit_power_law(k: np.ndarray, power: np.ndarray, attrs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return slope and amplitude at k = 1 of the power laws through spectra (..., k) with the attributes `attrs`."""
+    share = 1 / k / (1 / k).sum()
     x, y = np.log(k), np.log(power)
     offset = x - share @ x
-    slope = (y * (share * offset)).sum(axis=-1) / (share * offset**2).sum()
-    return slope, np.exp(y @ share - slope * (share @ x))
+    shell, window, ndim = attrs["fundamental"] ** 2 / 12, attrs["window_variance"], attrs["ndim"]
+    slope, excess = np.zeros(y.shape[:-1]), np.zeros_like(y)
+    for _ in range(_ITERATIONS):
+        slope = ((y - excess) * (share * offset)).sum(axis=-1) / (share * offset**2).sum()
+        s = slope[..., None]
+        excess = np.log1p(np.maximum(s * (s + ndim - 2) * window + s * (s - 1) * shell, 0) / (2 * k**2))
+    return slope, np.exp((y - excess) @ share - slope * (share @ x))

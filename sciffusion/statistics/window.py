@@ -9,7 +9,7 @@ import xarray as xr
 
 from sciffusion.statistics.grid import grid_dims, is_open
 
-__all__ = ["open_window"]
+__all__ = ["hann_variance", "open_window"]
 
 
 def open_window(field: xr.DataArray, window: str | None) -> np.ndarray | None:
@@ -45,3 +45,17 @@ def open_window(field: xr.DataArray, window: str | None) -> np.ndarray | None:
     sizes = [field.sizes[dim] for dim in grid_dims(field)]
     along = [np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 if ends else np.ones(n) for n, ends in zip(sizes, axes)]
     return np.asarray(functools.reduce(np.multiply.outer, along))
+
+
+def hann_variance(lengths: tuple[float, ...], ends: tuple[bool, ...]) -> float:
+    r"""Return how far the window mixes modes: the variance of k along an axis, averaged over the axes [k²].
+
+    The transform of the Hann window has the shares 1/6, 2/3, 1/6 of its square at -1, 0 and 1 fundamental frequencies,
+    so the variance is a third of the fundamental frequency squared on an open axis, and 0 on a periodic one.
+
+    Examples
+    --------
+    >>> round(hann_variance((2 * np.pi, 2 * np.pi), (True, False)), 4)
+    0.1667
+    """
+    return float(np.mean([(2 * np.pi / length) ** 2 / 3 if open_ else 0.0 for length, open_ in zip(lengths, ends)]))
