@@ -55,9 +55,9 @@ def align(datasets: Sequence[xr.Dataset], paths: Sequence[Path | str]) -> list[x
     grids = [ds["wavelength"].values.astype(np.float64) for ds in datasets]
     logarithms = [np.log10(grid, where=grid > 0, out=np.full_like(grid, np.nan)) for grid in grids]
     logarithmic, linear = _positions(logarithms), _positions(grids)
-    starts, step, origin = logarithmic if (logarithmic[0] >= 0).all() else linear
+    starts, step, origin = min(logarithmic, linear, key=lambda found: np.count_nonzero(found[0] < 0))
     if (starts < 0).any():
-        bad = int(np.argmax(starts < 0))
+        bad = len(starts) - 1 - int(np.argmax(starts[::-1] < 0))
         told = f"its wavelengths and those of {paths[0]} are no parts of one linear or logarithmic grid"
         raise DataError(paths[bad], f"{told}; give --wavelength LOW:HIGH:STEP to rebin all to one")
     npix = int(max(start + len(grid) for start, grid in zip(starts, grids)))
@@ -78,11 +78,13 @@ def _positions(grids: Sequence[np.ndarray]) -> tuple[np.ndarray, float, float]:
     """Return where each grid starts on the lattice of all (-1: it is no part of it), the step and the origin."""
     longest = max(grids, key=len)
     step = float(longest[-1] - longest[0]) / max(len(longest) - 1, 1)
-    origin = min(float(grid[0]) for grid in grids)
-    starts = np.array([_start(grid, longest[0], step) for grid in grids])
-    if np.any(np.isnan(starts)) or np.ptp(starts) + len(longest) > _MAX_PIXELS:
+    origin = float(np.mean(longest - step * np.arange(len(longest))))  # of all pixels: each is rounded
+    starts = np.array([_start(grid, origin, step) for grid in grids])
+    if np.isnan(starts).any():
         return np.where(np.isnan(starts), -1, 0), step, origin
-    return (starts - starts.min()).astype(np.int64), step, float(longest[0] + step * starts.min())
+    if np.ptp(starts) + len(longest) > _MAX_PIXELS:
+        return np.full(len(starts), -1), step, origin
+    return (starts - starts.min()).astype(np.int64), step, origin + step * starts.min()
 
 
 def _start(grid: np.ndarray, origin: float, step: float) -> float:

@@ -5,6 +5,7 @@ Nothing is computed before it is asked for. The order is: bad pixels out, frame 
 vacuum; ``F_rest = (1 + z) F_observed``, so that ``∫ F dλ`` stays.
 """
 
+import math
 from typing import Any
 
 import astropy.units as u
@@ -105,14 +106,14 @@ def parse_grid(text: str | Any, where: object = "wavelength") -> np.ndarray:
         else:
             log = text.startswith("log:")
             low, high, step = (float(part) for part in text.removeprefix("log:").split(":"))
-            low, high = (np.log10(low), np.log10(high)) if log else (low, high)
+            low, high = (math.log10(low), math.log10(high)) if log else (low, high)
             centers = low + step * np.arange(int((high - low) / step + 1e-6) + 1)
             centers = 10**centers if log else centers
         pixel_edges(centers)
+        if not centers[0] > 0:
+            raise ValueError("wavelengths are positive")
     except (ValueError, TypeError, ArithmeticError, MemoryError) as error:
         raise DataError(where, f"--wavelength must be {_GRID}; given: {text!r} ({error})") from error
-    if not centers[0] > 0:
-        raise DataError(where, f"wavelengths must be positive; given: {text!r}")
     return centers
 
 
