@@ -233,7 +233,7 @@ def check_target(path: str | os.PathLike, overwrite: bool = False, packing: str 
     >>> check_target("fields.txt")
     Traceback (most recent call last):
     ...
-    data_loaders.errors.DataError: fields.txt: no format has the suffix '.txt'; known: .fits, .h5, .hdf5, .nc, .npy, .zarr
+    data_loaders.errors.DataError: fields.txt: no format has the suffix '.txt'; known: .fits, .h5, ...
     """
     target = Path(path)
     chosen = find_writer(target)

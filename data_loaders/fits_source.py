@@ -25,7 +25,7 @@ _STORED = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _SIGN_FLIPPED = {("u1", -128): "i1", ("i2", 2**15): "u2", ("i4", 2**31): "u4", ("i8", 2**63): "u8"}
 
 
-def scaled(stored: np.dtype, scale: float, zero: float, blank: int | None) -> tuple[Scaling, np.dtype]:
+def scaled(stored: np.dtype, scale: float, zero: Any, blank: int | None) -> tuple[Scaling, np.dtype]:
     """Return how stored numbers become values, and the dtype of these: floats where they are scaled or may be blank."""
     unsigned = _SIGN_FLIPPED.get((stored.str[1:], zero)) if scale == 1 else None
     if stored.kind == "f":
@@ -102,7 +102,8 @@ class CompressedImage:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(self.path, do_not_scale_image_data=True) as hdus:
-                raw = np.asarray(hdus[self.hdu].section[box])
+                image: Any = hdus[self.hdu]
+                raw = np.asarray(image.section[box])
         local = tuple(
             int(each[0] - first) if isinstance(i, int | np.integer) else each - first
             for i, each, first in zip(index, asked, low)

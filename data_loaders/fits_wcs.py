@@ -85,7 +85,7 @@ def wcs_cards(header: fits.Header) -> str:
     return kept.tostring(sep="", endcard=False, padding=False)
 
 
-def _sky(header: fits.Header) -> tuple[int, ...]:
+def _sky(header: Any) -> tuple[int, ...]:
     """Numbers of the two celestial axes; none if there is no sky in the image."""
     wcs = _wcs(header)
     if wcs is None or min(wcs.wcs.lng, wcs.wcs.lat) < 0:
@@ -93,7 +93,7 @@ def _sky(header: fits.Header) -> tuple[int, ...]:
     return (wcs.wcs.lng + 1, wcs.wcs.lat + 1)
 
 
-def _wcs(header: fits.Header) -> WCS | None:
+def _wcs(header: Any) -> WCS | None:
     if "CTYPE1" not in header:
         return None
     try:
@@ -106,7 +106,7 @@ def _wcs(header: fits.Header) -> WCS | None:
         return None
 
 
-def _offsets(header: fits.Header, lengths: dict[Any, int]) -> dict[str, xr.Variable]:
+def _offsets(header: Any, lengths: dict[Any, int]) -> dict[str, xr.Variable]:
     """Offsets from the center along the axes of the sky [deg], if its pixels are square."""
     wcs = _wcs(header)
     assert wcs is not None
@@ -117,7 +117,7 @@ def _offsets(header: fits.Header, lengths: dict[Any, int]) -> dict[str, xr.Varia
     return {dim: xr.Variable(dim, (np.arange(n) - (n - 1) / 2) * scales.mean(), attrs) for dim, n in lengths.items()}
 
 
-def _linear_axis(header: fits.Header, n: int, length: int) -> xr.Variable | None:
+def _linear_axis(header: Any, n: int, length: int) -> xr.Variable | None:
     """Coordinate of an axis that is linear or logarithmic and says its unit; None for another."""
     ctype, _, algorithm = str(header.get(f"CTYPE{n}", "")).strip().upper().partition("-")
     units = str(header.get(f"CUNIT{n}", "")).strip()
@@ -134,7 +134,7 @@ def _linear_axis(header: fits.Header, n: int, length: int) -> xr.Variable | None
     return None if dim is None else xr.Variable(dim, values, {"units": units})
 
 
-def _step(header: fits.Header, n: int) -> float | None:
+def _step(header: Any, n: int) -> float | None:
     """Step along an axis that no other axis is mixed with."""
     mixed = [key for key in header if re.fullmatch(rf"(CD|PC)({n}_\d+|\d+_{n})", str(key)) and key[2:] != f"{n}_{n}"]
     if any(header[key] for key in mixed):
@@ -144,7 +144,7 @@ def _step(header: fits.Header, n: int) -> float | None:
     return header[f"CDELT{n}"] * header.get(f"PC{n}_{n}", 1.0) if f"CDELT{n}" in header else None
 
 
-def _values(header: fits.Header, n: int, length: int, step: float, logarithmic: bool) -> np.ndarray:
+def _values(header: Any, n: int, length: int, step: float, logarithmic: bool) -> np.ndarray:
     first = float(header.get(f"CRVAL{n}", 0.0))
     offset = (np.arange(1.0, length + 1) - float(header.get(f"CRPIX{n}", 0.0))) * step
     if logarithmic:

@@ -20,6 +20,7 @@ from data_loaders.files import replacing
 from data_loaders.guard import check_size, check_sizes
 from data_loaders.layout import FORMAT_VERSION, main_variable, migrate, tidy
 from data_loaders.lazy import HDF5Array, Powers, lazy_variable
+from data_loaders.probe import hdf5_attributes
 from data_loaders.registry import reader, writer
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -28,18 +29,11 @@ _LEVELS = 65535
 _JSON = "json:"
 
 
-def _root(path: Path, head: bytes) -> dict[str, Any]:
-    """Attributes of the root group; none if the file does not open (its reader says why)."""
-    if not head.startswith(MAGIC):
-        return {}
-    try:
-        with h5py.File(path, "r") as file:
-            return dict(file.attrs)
-    except OSError:
-        return {}
+def _is_layout(path: Path, head: bytes) -> bool:
+    return head.startswith(MAGIC) and "format_version" in hdf5_attributes(path)
 
 
-@reader("hdf5", lambda path, head: "format_version" in _root(path, head), refines=("hdf5_array", "netcdf"))
+@reader("hdf5", _is_layout, refines=("hdf5_array", "netcdf"))
 def read_layout(path: Path, dataset: str | None = None) -> xr.Dataset:
     """HDF5 or NetCDF-4 in the labelled layout."""
     try:
@@ -194,7 +188,8 @@ def _find_label(path: Path, found: dict[str, h5py.Dataset], folder: str, wanted:
 
 def _read_label(path: Path, dataset: h5py.Dataset) -> np.ndarray:
     check_size(path, str(dataset.name), dataset.dtype.itemsize * dataset.size)
-    values = dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()]
+    text = h5py.check_string_dtype(dataset.dtype) is not None
+    values = np.asarray(dataset.asstr()[()] if text else dataset[()])
     return values.astype(str) if values.dtype.kind in "OS" else values.astype(values.dtype.newbyteorder("="))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def inflated(path: Path, inside: str, offset: int, nbytes: int) -> np.ndarray:
 
 
 @contextmanager
-def _stream(path: Path, inside: str) -> Iterator[IO[bytes]]:
+def _stream(path: Path, inside: str) -> Iterator[Any]:
     if inside:
         with zipfile.ZipFile(path) as archive, archive.open(inside) as stream:
             yield stream

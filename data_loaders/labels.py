@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from astropy import units as u
 
 from data_loaders.errors import DataError
 from data_loaders.layout import BOUNDARIES, BOX_UNITS, grid_dims, main_variable
@@ -121,8 +122,18 @@ def _per_axis(value: Any, grid: tuple[str, ...], name: str, where: object) -> li
 
 def _agree(found: Any, given: Any, name: str, where: object) -> Any:
     if found is not None and given is not None and found != given:
-        raise DataError(where, f"the file says {name} = {found!r}, given was {given!r}; leave that flag out")
+        hint = _conversion(found, given) if name == "units" else ""
+        raise DataError(where, f"the file says {name} = {found!r}, given was {given!r}; leave that flag out{hint}")
     return given if found is None else found
+
+
+def _conversion(found: str, given: str) -> str:
+    """Say how values are converted that are in other units than were asked for."""
+    try:
+        factor = u.Unit(found).to(u.Unit(given))
+    except (ValueError, TypeError):
+        return ": it labels values, and converts none"
+    return f": it labels values, and converts none; multiply them by {factor:.9g} after opening"
 
 
 def _axis(ds: xr.Dataset, dim: str, box: float | str | None, where: object) -> xr.DataArray | None:

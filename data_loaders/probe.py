@@ -85,8 +85,10 @@ def _describe(hdu: Any) -> HDU:
     if isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU):
         return HDU(name, "image", tuple(hdu.shape), (), hdu.header.copy())
     if isinstance(hdu, fits.BinTableHDU | fits.TableHDU):
-        columns = tuple(str(column).lower() for column in hdu.columns.names)
-        return HDU(name, "table", (int(hdu.header["NAXIS2"]),), columns, hdu.header.copy())
+        names: Any = hdu.columns
+        columns = tuple(str(column).lower() for column in names.names)
+        rows: Any = hdu.header["NAXIS2"]
+        return HDU(name, "table", (int(rows),), columns, hdu.header.copy())
     return HDU(name, "other", (), (), hdu.header.copy())
 
 

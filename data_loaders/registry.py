@@ -71,6 +71,11 @@ class Reader:
     refines: tuple[str, ...] = ()
 
     @property
+    def summary(self) -> str:
+        """What it reads, in a line."""
+        return (inspect.getdoc(self.read) or "").partition("\n")[0]
+
+    @property
     def options(self) -> tuple[str, ...]:
         """Names of the keywords that `read` takes besides the path."""
         return tuple(inspect.signature(self.read).parameters)[1:]
@@ -78,7 +83,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Writer:
-    """One format to write: ``write(ds, path, overwrite, **options)`` for its suffixes; `folder` if it makes a folder."""
+    """One format to write: ``write(ds, path, overwrite, **options)``; `folder` if what it makes is a folder."""
 
     name: str
     suffixes: tuple[str, ...]
@@ -137,10 +142,12 @@ def _load() -> None:
 
 
 def readers() -> dict[str, Reader]:
-    """Return the known readers by name, those of other packages included.
+    """Return the known readers by name, those of other packages included; each has `summary` and `options`.
 
     Examples
     --------
+    >>> readers()["npz"].summary, readers()["npz"].options
+    ('Array of an npz file.', ('dataset',))
     >>> {"camels", "quijote", "fits", "hdf5", "hdf5_array", "netcdf", "npy"} <= set(readers())
     True
     """

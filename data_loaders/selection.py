@@ -88,12 +88,12 @@ def _agrees(coord: xr.DataArray, wanted: Any, where: object) -> np.ndarray:
     bounds = kind == "f" or (kind in "iu" and (isinstance(wanted, tuple) or None in listed))
     if several and bounds and len(listed) == 2:
         low, high = (_number(bound, coord, where) for bound in listed)
-        return (low is None or values >= low) & (high is None or values <= high) & (values == values)
+        return np.asarray((low is None or values >= low) & (high is None or values <= high) & (values == values))
     if kind == "U":
         return np.isin(values, [str(value) for value in listed])
     numbers = [_number(value, coord, where) for value in listed]
     if kind == "f":
-        return np.isclose(values[:, None], np.array(numbers, np.float64), rtol=1e-6, atol=0).any(axis=1)
+        return np.any(np.isclose(values[:, None], np.array(numbers, np.float64), rtol=1e-6, atol=0), axis=1)
     return np.isin(values, numbers)
 
 

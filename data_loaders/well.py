@@ -80,6 +80,7 @@ def read_well(path: Path, dataset: str | None = None, step: int | None = None) -
         Coordinates along `sample`: `group` (trajectory), `step`, `time`, the parameters and scalars. Components
         of vectors and tensors are channels.
     """
+    file: Any
     with h5py.File(path, "r") as file:
         name, rank = _choose(path, file, dataset)
         item = file[name]
@@ -103,7 +104,7 @@ def read_well(path: Path, dataset: str | None = None, step: int | None = None) -
     return xr.Dataset({short: field}, coords, attrs | {"field": short})
 
 
-def _choose(path: Path, file: h5py.File, wanted: str | None) -> tuple[str, int]:
+def _choose(path: Path, file: Any, wanted: str | None) -> tuple[str, int]:
     found = {f"{group}/{name}": rank for group, rank in _RANKS.items() if group in file for name in file[group]}
     listing = ", ".join(f"{name} {file[name].shape}" for name in found)
     chosen = [name for name in found if wanted is None or wanted.strip("/") in (name, name.rsplit("/", 1)[-1])]
@@ -140,7 +141,7 @@ def _components(dims: list[str], rank: int) -> list[tuple[str, ...]]:
     return [()] if not rank else [(*head, dim) for head in _components(dims, rank - 1) for dim in dims]
 
 
-def _labels(path: Path, file: h5py.File, trajectories: int, steps: tuple[int, ...]) -> dict[str, xr.Variable]:
+def _labels(path: Path, file: Any, trajectories: int, steps: tuple[int, ...]) -> dict[str, xr.Variable]:
     """Coordinates along the samples: trajectory, step, time, parameters and scalars."""
     n, kept = len(steps), np.array(steps)
     found = {
@@ -167,7 +168,7 @@ def _labels(path: Path, file: h5py.File, trajectories: int, steps: tuple[int, ..
     return found
 
 
-def _axes(path: Path, file: h5py.File, dims: list[str]) -> dict[str, xr.Variable]:
+def _axes(path: Path, file: Any, dims: list[str]) -> dict[str, xr.Variable]:
     boundaries: dict[str, str] = {}
     for group in file.get("boundary_conditions", {}).values():
         kind = _text(group.attrs["bc_type"]).lower()

@@ -26,8 +26,13 @@ def read_zarr(path: Path, dataset: str | None = None) -> xr.Dataset:
     _need_zarr()
     options: dict[str, Any] = {"engine": "zarr", "consolidated": (path / ".zmetadata").is_file()}
     try:
-        ours = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False, "cache": False}
-        ds = xr.open_dataset(path, **options, **ours)
+        ours: dict[str, Any] = {
+            "mask_and_scale": False,
+            "decode_times": False,
+            "decode_timedelta": False,
+            "cache": False,
+        }
+        ds = xr.open_dataset(path, **(options | ours))
         if "format_version" not in ds.attrs:
             return choose_variable(open_unmasked(path, **options), path, dataset)
     except DataError:

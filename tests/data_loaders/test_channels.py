@@ -57,7 +57,7 @@ def test_channels_are_written_and_read(simulations, tmp_path, suffix):
 def test_several_files_of_each_field(simulations, tmp_path):
     parts = {}
     for name, seed in (("Mcdm", 1), ("Mgas", 2)):
-        path, ds = simulations(name, seed)
+        _, ds = simulations(name, seed)
         for i, half in enumerate((ds.isel(sample=slice(0, 3)), ds.isel(sample=slice(3, 6)))):
             half = half.assign_coords(group=("sample", np.zeros(3, int)))
             parts[name, i] = tmp_path / f"{name}_{i}.h5"

@@ -28,6 +28,9 @@ def test_the_examples_of_the_document_run(examples, tmp_path):
     assert set(examples["ds"].dims) == {"sample", "z", "y", "x"}
     assert examples["ds"].attrs["redshift"] == 1.0
     np.testing.assert_allclose(examples["field"], examples["maps"][:15], rtol=2e-4)
+    np.testing.assert_array_equal(examples["table"].FLUX, examples["maps"][10:20, 0])
+    assert examples["both"].fields.shape == (15, 2, 64, 64)
+    assert examples["both"].channel.values.tolist() == ["surface_density", "gas"]
     by_xarray, by_h5py = open_field("maps_xarray.h5"), open_field("maps_h5py.h5")
     np.testing.assert_array_equal(main_variable(by_xarray), examples["maps"])
     assert by_xarray.split.values.tolist() == ["train"] * 15 + ["test"] * 15

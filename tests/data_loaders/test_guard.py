@@ -181,6 +181,14 @@ def small_files(tmp_path, make_field):
     return tmp_path
 
 
+def _problem(path, options):
+    try:
+        open_field(path, **options).load()
+    except DataError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize("name", SEEDS)
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 def test_damage_ends_in_data_or_in_an_error_that_names_the_file(small_files, name, damage):
@@ -198,7 +206,5 @@ def test_damage_ends_in_data_or_in_an_error_that_names_the_file(small_files, nam
         path.write_bytes(damaged)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of astropy, on the headers of damaged files
-            try:
-                open_field(path, **options).load()
-            except DataError as error:
-                assert name in str(error)
+            said = _problem(path, options)
+        assert said == "" or name in said

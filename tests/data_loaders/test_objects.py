@@ -42,10 +42,11 @@ def test_an_object_of_two_files_is_one_group(tmp_path):
 
 
 def test_groups_that_are_ids_are_not_shifted(tmp_path):
+    ids = [2**62 + i for i in range(6)]
     paths = [
-        spectra(tmp_path / f"{i}.h5", object_id=np.array([LARGE + i]), group=np.array([LARGE + i])) for i in range(300)
+        spectra(tmp_path / f"{i}.h5", object_id=np.array([id_]), group=np.array([id_])) for i, id_ in enumerate(ids)
     ]
-    assert open_field(paths).group.values.tolist() == [LARGE + i for i in range(300)]
+    assert open_field(paths).group.values.tolist() == ids
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=20))

@@ -29,6 +29,31 @@ def own_readers(monkeypatch):
     monkeypatch.setattr(registry, "_READERS", dict(registry._READERS))
 
 
+def test_readers_say_what_they_read():
+    for name, each in readers().items():
+        assert each.summary.endswith("."), name
+
+
+def test_units_that_contradict_the_file_are_not_converted(tmp_path, make_field):
+    ds = make_field(("x",), (2, 4))
+    ds.density.attrs["units"] = "km / s"
+    write_field(ds, tmp_path / "a.h5")
+    with pytest.raises(DataError, match=r"units = 'km / s', given was 'm / s'; .*multiply them by 1000 after opening"):
+        open_field(tmp_path / "a.h5", units="m / s")
+    with pytest.raises(DataError, match=r"given was 'K'; leave that flag out: it labels values, and converts none$"):
+        open_field(tmp_path / "a.h5", units="K")
+
+
+@pytest.mark.parametrize("option", ["frame", "nothing"])
+def test_options_that_nothing_knows_list_what_is_known(npy, option):
+    words = {
+        "frame": "frame prepare spectra, and this field has dims .*sample",
+        "nothing": "takes no option nothing; it takes: none; spectra also take: wavelength, frame, medium, normalize",
+    }
+    with pytest.raises(DataError, match=rf"maps\.npy: .*{words[option]}"):
+        open_field(npy, **{option: "rest"}, **BARE)
+
+
 def test_importing_is_light():
     code = "import sys, data_loaders; print([m for m in ('numpy', 'xarray', 'torch', 'astropy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
