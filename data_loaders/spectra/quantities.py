@@ -108,7 +108,8 @@ def inverse_variance(given: Any, unit: Any) -> np.ndarray | None:
     try:
         if isinstance(given, NDUncertainty):
             with np.errstate(divide="ignore", invalid="ignore"):  # an error of 0 is none: its inverse becomes 0
-                given = given.represent_as(InverseVariance).quantity
+                inverse = given if isinstance(given, InverseVariance) else given.represent_as(InverseVariance)
+            given = inverse.quantity
         # Numbers without a unit are in that of the flux.
         return np.asarray(given.to(unit**-2).value if isinstance(given, u.Quantity) else given)
     except u.UnitConversionError as error:
