@@ -3,26 +3,9 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from makers_spectra import write_aaomega as write
 
 from data_loaders import DataError, open_field
-
-
-def write(path, *, flux=None, grid=None, types="PSP", **header):
-    n = len(types)
-    flux = np.arange(4.0 * n).reshape(n, 4) if flux is None else flux
-    variance = np.full(flux.shape, 4.0)
-    variance[0, 0], variance[-1, 1] = -1, np.nan
-    primary = fits.PrimaryHDU(flux)
-    primary.header.update({"CRVAL1": 6000.0, "CDELT1": 2.0, "CRPIX1": 2.0} | header)
-    hdus = [primary, fits.ImageHDU(variance, name="VARIANCE")]
-    if grid is not None:
-        hdus.append(fits.ImageHDU(grid, name="WAVELENGTH"))
-    values = {"NAME": ("8A", [f"o{i}" for i in range(n)]), "TYPE": ("1A", list(types)), "PIVOT": ("I", range(n))}
-    values |= {"RA": ("D", [np.pi / 2] * n), "DEC": ("D", [-np.pi / 6] * n), "MAGNITUDE": ("D", [19.0] * n)}
-    columns = [fits.Column(key, form, array=np.array(list(array))) for key, (form, array) in values.items()]
-    hdus.append(fits.BinTableHDU.from_columns(columns, name="FIBRES"))
-    fits.HDUList(hdus).writeto(path)
-    return path
 
 
 def test_targets_are_kept_and_radians_become_degrees(tmp_path):

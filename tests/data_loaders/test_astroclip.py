@@ -2,30 +2,12 @@
 
 import pickle
 
-import h5py
 import numpy as np
 import pytest
+from makers_spectra import ASTROCLIP_ID as FIRST_ID
+from makers_spectra import write_astroclip as write
 
 from data_loaders import DataError, open_field
-
-FIRST_ID = 39633559463397282
-
-
-def write(path, counts=(2, 1, 3), *, ids=np.int64, **change):
-    """Groups 0, 2, 10 in which every row has its number as value."""
-    start = 0
-    with h5py.File(path, "w") as file:
-        for name, n in zip(("0", "2", "10"), counts):
-            rows = np.arange(start, start + n)
-            ones = np.ones((n, 7, 1), np.float32)
-            values = {"spectra": rows[:, None, None] * ones}
-            values["images"] = rows[:, None, None, None] * np.ones((n, 4, 5, 3), np.float32) + [0, 0.25, 0.5]
-            values |= {"redshifts": rows / 10, "targetids": (FIRST_ID + rows).astype(ids)}
-            for key, array in (values | change.get(f"g{name}", {})).items():
-                if array is not None:
-                    file[f"{name}/{key}"] = array
-            start += n
-    return path
 
 
 def test_groups_follow_by_number_and_ids_are_exact(tmp_path):

@@ -5,43 +5,10 @@ import pickle
 import numpy as np
 import pytest
 from astropy.io import fits
+from makers_spectra import DESI_IDS as IDS
+from makers_spectra import write_coadd, write_redshifts
 
 from data_loaders import DataError, open_field
-
-GRIDS = {"B": 3600 + 0.8 * np.arange(6), "R": 3600 + 0.8 * np.arange(4, 9), "Z": 3600 + 0.8 * np.arange(8, 12)}
-IDS = [39633559463397282, 39633559463397283, -27, 616088619186127404]
-
-
-def table(name, **columns):
-    forms = {"TARGETID": "K", "Z": "D", "ZWARN": "K", "SPECTYPE": "6A", "OBJTYPE": "3A", "COADD_FIBERSTATUS": "J"}
-    forms |= {"TARGET_RA": "D", "TARGET_DEC": "D", "EXPID": "J"}
-    return fits.BinTableHDU.from_columns([fits.Column(k, forms[k], array=v) for k, v in columns.items()], name=name)
-
-
-def write_coadd(path, *, ids=IDS, objtype=("TGT", "TGT", "", "SKY"), status=(0, 0, 1, 0), compress=False, **more):
-    n = len(ids)
-    fibers = {"TARGETID": ids, "OBJTYPE": list(objtype)[:n], "COADD_FIBERSTATUS": list(status)[:n]} | more
-    hdus = [fits.PrimaryHDU(), table("FIBERMAP", **fibers)]
-    for arm, ivar in zip(GRIDS, (1.0, 3.0, 2.0)):
-        grid = GRIDS[arm]
-        flux = {"B": 1.0, "R": 5.0, "Z": 9.0}[arm] + np.arange(n)[:, None] * np.ones(len(grid))
-        mask = np.zeros((n, len(grid)), np.int32)
-        mask[:, -1] = 4 if arm == "Z" else 0
-        kind = fits.CompImageHDU if compress else fits.ImageHDU
-        hdus += [
-            fits.ImageHDU(grid, name=f"{arm}_WAVELENGTH"),
-            fits.ImageHDU(flux.astype(np.float32), name=f"{arm}_FLUX"),
-            fits.ImageHDU(np.full(flux.shape, ivar, np.float32), name=f"{arm}_IVAR"),
-            kind(mask, name=f"{arm}_MASK"),
-        ]
-    fits.HDUList(hdus).writeto(path)
-    return path
-
-
-def write_redshifts(path, ids, name="REDSHIFTS"):
-    values = {"Z": np.arange(len(ids)) / 10, "ZWARN": [0] * len(ids), "SPECTYPE": ["GALAXY"] * len(ids)}
-    fits.HDUList([fits.PrimaryHDU(), table(name, TARGETID=ids, **values)]).writeto(path)
-    return path
 
 
 @pytest.mark.parametrize("compress", [False, True])

@@ -3,21 +3,9 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from makers_spectra import write_eso_spectrum as write
 
 from data_loaders import DataError, open_field
-
-UNIT = "10**(-19).erg.cm**(-2).s**(-1).angstrom**(-1)"
-
-
-def write(path, *, unit="nm", ucd="em.wl;obs.atmos", rows=1):
-    values = {"WAVE": [500.0, 500.1, 500.2], "FLUX": [1.0, np.nan, 3.0], "ERR": [0.5, 0.5, 0.0]}
-    units = {"WAVE": unit, "FLUX": UNIT, "ERR": UNIT}
-    columns = [fits.Column(k, "3D", unit=units[k], array=np.tile(v, (rows, 1))) for k, v in values.items()]
-    columns.append(fits.Column("QUAL", "3I", array=np.zeros((rows, 3), np.int16)))
-    table = fits.BinTableHDU.from_columns(columns, name="PHASE3SPECTRA")
-    table.header.update({"VOCLASS": "SPECTRUM V1.0", "TUCD1": ucd, "RA": 10.0, "DEC": -5.0, "OBJECT": "star"})
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
-    return path
 
 
 def test_units_medium_and_errors(tmp_path):

@@ -4,22 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
+from makers_fields import write_galaxies as write_folder
 
 from data_loaders import DataError, open_field
 
 LARGE = 299492975510054912
-
-
-def write_folder(path, numbers=(0, 2, 10), *, ids=None):
-    ids = [100 + i for i in numbers] if ids is None else ids
-    for kind in ("images", "spectra", "indices"):
-        (path / kind).mkdir(parents=True)
-    for number, object_id in zip(numbers, ids):
-        image = np.arange(5.0) + 10 * number + np.zeros((64, 64, 1))
-        np.save(path / "images" / f"{number}.npy", image.astype(np.float32))
-        np.save(path / "spectra" / f"{number}.npy", np.full(3598, number, np.float32))
-        np.save(path / "indices" / f"{number}.npy", np.array([object_id, number / 100]))
-    return path
 
 
 def test_files_pair_by_number(tmp_path):

@@ -3,31 +3,11 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from makers_spectra import LAMOST_LOGLAM as LOGLAM
+from makers_spectra import LAMOST_ROWS as ROWS
+from makers_spectra import write_lamost as write
 
 from data_loaders import DataError, open_field
-
-LOGLAM = 3.5682 + 1e-4 * np.arange(6)
-ROWS = {
-    "FLUX": np.array([1, 2, 3, 4, 5, np.nan]),
-    "IVAR": np.array([1, 0, 2, 2, 2, 2]),
-    "WAVELENGTH": (10**LOGLAM),
-    "ANDMASK": np.array([0, 0, 8, 0, 32, 0]),
-    "ORMASK": np.array([0, 0, 8, 1, 32, 0]),
-}
-
-
-def write(path, *, later=False, rows=ROWS, name=None, **header):
-    keys = {"TELESCOP": "LAMOST", "OBSID": 101001, "Z": 0.0525, "Z_ERR": 1e-4, "CLASS": "GALAXY", "SUBCLASS": "Non"}
-    keys |= {"RA": 332.2, "DEC": -2.05, "SNRG": 21.5, "MJD": 55859, "FIBERID": 1, "SPID": 1, "PLANID": "F5902"}
-    if later:
-        columns = [fits.Column(key, f"{len(row)}E", array=row[None].astype(np.float32)) for key, row in rows.items()]
-        columns.append(fits.Column("NORMALIZATION", "6E", array=np.ones((1, 6), np.float32)))
-        hdus = [fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="COADD")]
-    else:
-        hdus = [fits.PrimaryHDU(np.stack(list(rows.values())).astype(np.float32))]
-    hdus[0].header.update(keys | header)
-    fits.HDUList(hdus).writeto(path)
-    return path
 
 
 @pytest.mark.parametrize("suffix", ["fits", "fits.gz"])

@@ -3,18 +3,9 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from makers_spectra import write_manga as write
 
 from data_loaders import DataError, open_field
-
-
-def write(path, *, wave=None, redshifts=(0.1, 0.2)):
-    shape = (2, 3)
-    mask = np.array([[0, 1026, 0], [1, 0, 0]], np.int32)
-    wave = np.array([4000.0, 4001, 4002]) if wave is None else wave
-    parts = {"WAVE": wave, "FLUX": np.ones(shape, np.float32), "IVAR": np.ones(shape, np.float32), "MASK": mask}
-    parts["Z"] = np.array(redshifts)
-    fits.HDUList([fits.PrimaryHDU(), *(fits.ImageHDU(v, name=k) for k, v in parts.items())]).writeto(path)
-    return path
 
 
 def test_rows_and_mask(tmp_path):

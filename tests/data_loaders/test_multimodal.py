@@ -5,32 +5,10 @@ import pickle
 import h5py
 import numpy as np
 import pytest
+from makers_spectra import MULTIMODAL_GRID as GRID
+from makers_spectra import write_multimodal as write
 
 from data_loaders import DataError, open_field
-
-GRID = np.array([4000.0, 4001, 4002, 4003])
-
-
-def write(path, *, wavelength=None, spectra=True, images=False, bands=(b"g", b"r"), **more):
-    lam = np.array([GRID, GRID, [*GRID[:3], -1]]) if wavelength is None else wavelength
-    n = len(lam)
-    with h5py.File(path, "w") as file:
-        file["object_id"] = np.array([b"39633559463397282", b"39633559463397283", b"39633559463397284"][:n])
-        file["ra"], file["dec"] = np.arange(n) + 10.0, np.arange(n) - 5.0
-        file["Z"] = np.float32([0.1, 0.2, 0.3][:n])
-        if spectra:
-            file["spectrum_lambda"] = lam.astype(np.float32)
-            file["spectrum_flux"] = np.where(lam > 0, np.arange(n)[:, None] + 1.0, -1).astype(np.float32)
-            file["spectrum_ivar"] = np.where(lam > 0, 2, -1).astype(np.float32)
-            file["spectrum_mask"] = lam == 4001
-        if images:
-            file["image_array"] = np.arange(n * 2 * 4 * 3, dtype=np.float32).reshape(n, 2, 4, 3)
-            file["image_ivar"] = np.ones((n, 2, 4, 3), np.float32)
-            file["image_band"] = np.tile(np.array(bands), (n, 1))
-        for name, values in more.items():
-            del file[name]
-            file[name] = values
-    return path
 
 
 def test_spectra_padded_at_the_end_have_one_axis(tmp_path):

@@ -5,48 +5,10 @@ import pickle
 import numpy as np
 import pytest
 from astropy.io import fits
+from makers_spectra import SDSS_LOGLAM as LOGLAM
+from makers_spectra import write_plate, write_spec
 
 from data_loaders import DataError, open_field
-
-LOGLAM = np.float32(3.5800) + np.float32(1e-4) * np.arange(6, dtype=np.float32)
-BRIGHTSKY, BADFLAT = 1 << 23, 1 << 2
-
-
-def write_spec(path, *, upper=False, ids=("    299492975510054912", "22A"), drop=(), rows=1, loglam=LOGLAM):
-    """One object, in lower case with names (COADD, SPECOBJ) or in upper case without."""
-    n = len(loglam)
-    values = {
-        "flux": ("E", np.array([1, 2, 3, 4, np.nan, 6], np.float32)[:n]),
-        "loglam": ("E", loglam),
-        "ivar": ("E", np.array([1, 0, 4, 4, 4, 4], np.float32)[:n]),
-        "and_mask": ("J", np.array([0, 0, BRIGHTSKY, BADFLAT, 0, 0], np.int32)[:n]),
-    }
-    case = str.upper if upper else str.lower
-    coadd = [fits.Column(case(key), form, array=array) for key, (form, array) in values.items() if key not in drop]
-    row = {"PLATE": ("J", 266), "MJD": ("J", 51602), "FIBERID": ("J", 13), "CLASS": ("6A", "GALAXY")}
-    row |= {"Z": ("E", 0.25), "PLUG_RA": ("D", 146.9), "PLUG_DEC": ("D", -0.5), "SPECOBJID": (ids[1], ids[0])}
-    table = [fits.Column(key, form, array=[value] * rows) for key, (form, value) in row.items() if key not in drop]
-    names = ("", "") if upper else ("COADD", "SPECOBJ")
-    parts = [fits.BinTableHDU.from_columns(columns, name=name) for columns, name in zip((coadd, table), names)]
-    fits.HDUList([fits.PrimaryHDU(), *parts]).writeto(path)
-    return path
-
-
-def write_plate(path, *, extensions=True, keys=("COEFF0", "COEFF1")):
-    primary = fits.PrimaryHDU(np.arange(8, dtype=np.float32).reshape(2, 4))
-    primary.header.update({"PLATEID": 4055, "MJD": 55359, keys[0]: 3.5529, keys[1]: 1e-4})
-    hdus = [primary]
-    if extensions:
-        ivar = np.ones((2, 4), np.float32)
-        ivar[0, 1] = 0
-        bits = np.zeros((2, 4), np.int32)
-        bits[1, 2] = BRIGHTSKY
-        columns = [fits.Column("FIBERID", "J", array=[1, 2]), fits.Column("OBJTYPE", "6A", array=["QSO", "SKY"])]
-        columns += [fits.Column(key, "D", array=[10.0, 20.0]) for key in ("RA", "DEC")]
-        hdus += [fits.ImageHDU(ivar), fits.ImageHDU(bits), fits.ImageHDU(bits), fits.ImageHDU(ivar)]
-        hdus.append(fits.BinTableHDU.from_columns(columns))
-    fits.HDUList(hdus).writeto(path)
-    return path
 
 
 @pytest.mark.parametrize("upper", [False, True])

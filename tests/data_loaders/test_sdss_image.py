@@ -6,28 +6,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from makers_fields import write_catalogue, write_stamp
 
 from data_loaders import DataError, open_field
-
-
-def write_stamp(folder, band, ra, dec, *, shape=(5, 4), value=1.0):
-    image = value + np.arange(float(np.prod(shape))).reshape(shape)
-    ivar = np.ones(shape)
-    ivar[0, 0] = 0
-    primary = fits.PrimaryHDU(image)
-    wcs = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": float(ra), "CRVAL2": float(dec)}
-    wcs |= {"CRPIX1": 2.5, "CRPIX2": 3.0, "CD1_1": -0.00011, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 0.00011}
-    primary.header.update(wcs | {"BAND": band, "NMGY": 0.004, "RUN": 1, "CAMCOL": 2})
-    path = folder / f"stamp-{band}-{ra}-{dec}.fits"
-    fits.HDUList([primary, fits.ImageHDU(ivar)]).writeto(path)
-    return path
-
-
-def write_catalogue(folder, ra, dec, rows):
-    columns = {"ra": [r[0] for r in rows], "dec": [r[1] for r in rows]}
-    columns |= {f"psfflux_{band}": [r[2] + i for r in rows] for i, band in enumerate("ugriz")}
-    made = [fits.Column(key, "D", array=np.array(values, float)) for key, values in columns.items()]
-    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(made)]).writeto(folder / f"cat-{ra}-{dec}.fits")
 
 
 @pytest.fixture

@@ -10,6 +10,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from hypothesis import given, reject
 from hypothesis import strategies as st
+from makers_fields import SFD_SCALE as SCALE
+from makers_fields import sfd_header as header_of
+from makers_fields import sfd_values as values_of
 
 from data_loaders import DataError, main_variable, open_field, packaged_data, write_field
 from data_loaders import windows as windows_module
@@ -17,28 +20,7 @@ from data_loaders.blocks import Cutting, covered, place, sides_of, summed
 from data_loaders.lambert import Lambert, lambert_of
 from data_loaders.sfd import BITS
 
-SCALE = 64  # pixels from equator to pole of the maps written here
 ALL = {"stride": 1, "block": "whole"}
-
-
-def header_of(pole=1, scale=SCALE, center=None, **cards):
-    """The cards of the published maps; `center` counts from 0."""
-    row, column = (scale - 0.5, scale - 0.5) if center is None else center
-    step = np.degrees(np.sqrt(2) / scale)
-    header = fits.Header()
-    header.update(
-        OBJECT="E(B-V)", BUNIT="mag", CRPIX1=column + 1, CRVAL1=90.0 * pole, CTYPE1="GLON-ZEA",
-        CRPIX2=row + 1, CRVAL2=90.0 * pole, CTYPE2="GLAT-ZEA", CD1_1=-pole * step, CD1_2=0.0, CD2_1=0.0,
-        CD2_2=pole * step, LONPOLE=180, LAM_NSGP=pole, LAM_SCAL=scale,
-    )  # fmt: skip
-    header.update(cards)
-    return header
-
-
-def values_of(seed=0):
-    """Positive values, each of which tells its pixel."""
-    order = np.random.default_rng(seed).permutation(4 * SCALE**2) + 1
-    return (order / 1000).reshape(2 * SCALE, 2 * SCALE).astype(">f4")
 
 
 @pytest.fixture

@@ -6,50 +6,12 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
+from makers_fields import MASS_OF_ONE, particles
+from makers_fields import SNAPSHOT_BOX as BOX
+from makers_fields import write_snapshot as write
 
 from data_loaders import DataError, main_variable, open_field, write_field
 from data_loaders.particles import add_particles
-
-BOX = 25.0  # Mpc/h
-MASS_OF_ONE = 0.00650  # 1e10 Msun/h
-
-
-def particles(number, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.uniform(0, BOX * 1e3, (number, 3)), rng.uniform(0.5, 2, number) * 1e-3
-
-
-def write(path, positions, masses=None, *, parts=1, part=0, total=None, header=(), **create):
-    """One file as the release has it: `positions` [ckpc/h] and `masses` [1e10 Msun/h] by kind of particles."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    counts = np.zeros(6, np.uint64)
-    for kind, position in positions.items():
-        counts[kind] = len(position)
-    total = counts if total is None else total
-    with h5py.File(path, "w") as file:
-        table = np.zeros(6)
-        table[1] = MASS_OF_ONE if 1 not in (masses or {}) else 0
-        attrs = {
-            "BoxSize": BOX * 1e3,
-            "MassTable": table,
-            "NumFilesPerSnapshot": np.int32(parts),
-            "NumPart_ThisFile": counts.astype(np.int32),
-            "NumPart_Total": (total & np.uint64(0xFFFFFFFF)).astype(np.uint32),
-            "NumPart_Total_HighWord": (total >> np.uint64(32)).astype(np.uint32),
-            "Redshift": 0.5,
-            "Time": 1 / 1.5,
-            "Omega0": 0.3,
-            "OmegaLambda": 0.7,
-            "HubbleParam": 0.6711,
-            **dict(header),
-        }
-        file.create_group("Header").attrs.update(attrs)
-        for kind, position in positions.items():
-            if len(position):
-                file.create_dataset(f"PartType{kind}/Coordinates", data=position, **create)
-        for kind, mass in (masses or {}).items():
-            file[f"PartType{kind}/Masses"] = mass
-    return path
 
 
 @pytest.fixture

@@ -1,46 +1,17 @@
 import h5py
 import numpy as np
 import pytest
+from makers_fields import WELL_SHAPE, write_well
 
 from data_loaders import DataError, main_variable, open_field
 
-B, T, X, Y = 3, 4, 5, 6
-FLAGS = {"sample_varying": True, "time_varying": True}
+B, T, X, Y = WELL_SHAPE
 
 
 @pytest.fixture
 def well(tmp_path):
-    """A file in the layout that The Well specifies, with a field of each rank."""
-    rng = np.random.default_rng(0)
-    arrays = {
-        ("t0_fields", "density"): rng.normal(size=(B, T, X, Y)),
-        ("t0_fields", "terrain"): rng.normal(size=(X, Y)),
-        ("t1_fields", "velocity"): rng.normal(size=(B, T, X, Y, 2)),
-        ("t2_fields", "stress"): rng.normal(size=(B, T, X, Y, 2, 2)),
-    }
     path = tmp_path / "turbulence.hdf5"
-    with h5py.File(path, "w") as file:
-        file.attrs.update(dataset_name="turbulence", grid_type="cartesian", n_spatial_dims=2, n_trajectories=B)
-        file.attrs.update(simulation_parameters=["Reynolds"], Reynolds=100.0)
-        dimensions = file.create_group("dimensions")
-        dimensions.attrs["spatial_dims"] = ["x", "y"]
-        for name, values in (("time", np.arange(T) * 0.5), ("x", np.arange(X) / X), ("y", np.arange(Y) / Y)):
-            dimensions[name] = values.astype(np.float32)
-            dimensions[name].attrs.update(sample_varying=False, time_varying=False)
-        for dim, kind in (("x", "PERIODIC"), ("y", "WALL")):
-            group = file.create_group(f"boundary_conditions/{dim}_boundary")
-            group.attrs.update(associated_dims=[dim], associated_fields=[], bc_type=kind, time_varying=False)
-            group["mask"] = np.zeros(X if dim == "x" else Y, bool)
-        scalars = file.create_group("scalars")
-        scalars["forcing"] = np.arange(B, dtype=np.float32)
-        scalars["forcing"].attrs.update(sample_varying=True, time_varying=False)
-        scalars["energy"] = np.arange(B * T, dtype=np.float32).reshape(B, T)
-        scalars["energy"].attrs.update(FLAGS)
-        for (group, name), values in arrays.items():
-            item = file.require_group(group).create_dataset(name, data=values.astype(np.float32))
-            varying = values.ndim > 2
-            item.attrs.update(dim_varying=[True, True], sample_varying=varying, time_varying=varying)
-    return path, {name: values.astype(np.float32) for (_, name), values in arrays.items()}
+    return path, write_well(path)
 
 
 def test_each_step_of_each_trajectory_is_a_sample(well):
