@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,14 +78,12 @@ class Comparison:
         columns: dict[str, Any] = {"channel": [row["channel"] for row in rows]} if self.channels else {}
         columns |= {
             "statistic": [row["name"] for row in rows],
-            "k_min": np.array([row["k_min"] for row in rows], dtype=float) * k,
-            "k_max": np.array([row["k_max"] for row in rows], dtype=float) * k,
-            "score": [row["score"] for row in rows],
-            "floor": [row["floor"]["median"] for row in rows],
-            "floor_95": [row["floor"]["p95"] for row in rows],
-            "all_samples": [row["all_samples"] for row in rows],
-            "real": [row["real"] for row in rows],
-            "generated": [row["generated"] for row in rows],
+            "k_min": _numbers(rows, "k_min") * k,
+            "k_max": _numbers(rows, "k_max") * k,
+            "score": _numbers(rows, "score"),
+            "floor": _numbers([row["floor"] for row in rows], "median"),
+            "floor_95": _numbers([row["floor"] for row in rows], "p95"),
+            **{name: _numbers(rows, name) for name in ("all_samples", "real", "generated")},
             "units": [row["units"] for row in rows],
         }
         return QTable(columns, meta=self._meta())
@@ -132,8 +130,9 @@ class Comparison:
         lines.append(f"{'':{width}}{heading:>{across}}{names}{'real':>10}{'gen.':>10}")
         for row, band in zip(rows, bands):
             numbers = (row["score"], row["floor"]["median"], row["floor"]["p95"], row["all_samples"])
-            values = f"{row['real']:10.3g}{row['generated']:10.3g}"
-            lines.append(f"{_title(row):<{width}}{band:>{across}}" + "".join(f"{n:8.4f}" for n in numbers) + values)
+            text = "".join(_text(n, "8.4f") for n in numbers)
+            text += "".join(_text(row[which], "10.3g") for which in ("real", "generated"))
+            lines.append(f"{_title(row):<{width}}{band:>{across}}{text}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -219,6 +218,16 @@ def _title(row: Mapping[str, Any]) -> str:
 
 def _band(row: Mapping[str, Any]) -> str:
     return "" if row["k_max"] is None else f"{row['k_min']:.3g} - {row['k_max']:.3g}"
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """Return a column; nan where there is no number."""
+    return np.array([row[name] for row in rows], dtype=float)
+
+
+def _text(number: float | None, form: str) -> str:
+    """Return a number in columns; a dash where there is none."""
+    return f"{'–':>{form.split('.')[0]}}" if number is None else f"{number:{form}}"
 
 
 def _astropy(units: str) -> Any:

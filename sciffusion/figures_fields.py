@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import LogLocator
 
 from sciffusion.draw import FLOOR, GENERATED, REAL
@@ -81,7 +82,7 @@ def _power_laws(slopes: xr.Dataset, name: str, ax: Axes) -> None:
         for which, color in (("real", REAL), ("generated", GENERATED))
     ]
     texts = [f"slope {slopes[f'{name}_{which}'].attrs['slope']:.2f}, {which} (×2)" for which in ("real", "generated")]
-    ax.add_artist(ax.legend(lines, texts, frameon=False, fontsize="x-small", loc="upper right"))
+    ax.add_artist(Legend(ax, lines, texts, frameon=False, fontsize="x-small", loc="upper right"))
 
 
 def _ratio(spectra: xr.Dataset, name: str, ax: Axes, half: int) -> None:

@@ -127,8 +127,8 @@ def plot_colors(comparison: Comparison, axes: Any = None) -> np.ndarray:
     for ax, name in zip(axes[1:], asked):
         for which, color, marker in sets:
             given = found[f"{name}_asked_{which}"]
-            residual = _row(comparison, f"color_{name}_bias")[which], _row(comparison, f"color_{name}_scatter")[which]
-            text = f"{which}: {residual[0]:+.3f} ± {residual[1]:.3f} mag"
+            bias, scatter = (_row(comparison, f"color_{name}_{what}")[which] for what in ("bias", "scatter"))
+            text = which if bias is None else f"{which}: {bias:+.3f} ± {scatter:.3f} mag"
             ax.plot(given, found[f"{name}_{which}"], color=color, marker=marker, mfc="none", label=text, **style)
         ax.axline((0, 0), slope=1, color="0.5", lw=0.8)
         every = np.concatenate([found[f"{name}{part}_{which}"].values for part in ("", "_asked") for which, *_ in sets])

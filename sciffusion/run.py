@@ -37,6 +37,7 @@ from sciffusion.field import get_field
 from sciffusion.generate import CHECKPOINT, Model, build_denoiser, pick_device
 from sciffusion.nn.embed import MASK
 from sciffusion.nn.runtime import autocast, tune_allocator
+from sciffusion.statistics.choice import measurable
 from sciffusion.statistics.grid import grid_dims
 from sciffusion.stopping import Stopping
 from sciffusion.symmetry import symmetries
@@ -120,6 +121,7 @@ class Run:
         """Read and split the data, fit the transform on the training part, build network and trainer."""
         config, kind = self.config, get_field(self.config.field)
         field = kind.read(config.data, **config.reading())
+        measurable(kind.diagnostics, field)  # an unknown name is told before training, not after
         source = ", ".join(config.data) or f"the packaged set of {kind.name}"
         # Messages name the file, and the sample by its number in it.
         field = field.assign_attrs(source=source).assign_coords(sample=np.arange(field.sizes["sample"]))
@@ -348,7 +350,10 @@ class Run:
             self._say("all held-out samples are of one group: the floor takes them as independent, and is too low")
         if num == len(chosen):  # one to one: a half of the drawn maps may stand for the same half of the real ones
             generated = generated.assign_coords(group=("sample", groups_of(real)))
-        comparison = compare(real, generated, group=group, diagnostics=get_field(self.config.field).diagnostics)
+        diagnostics, reasons = measurable(get_field(self.config.field).diagnostics, real)
+        for reason in reasons:
+            self._say(f"not measured of these data: {reason}")
+        comparison = compare(real, generated, group=group, diagnostics=diagnostics)
         comparison.write(self.folder, overwrite=True)
         plot.save(plot.plot_loss(self._log()), self.folder / "loss.png", overwrite=True)
         self._save_checkpoint(prepared, width, comparison.scores)

@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 
 from sciffusion.comparison import FILES, FORMAT_VERSION, Comparison, refuse_existing, written_files
+from sciffusion.statistics.channels import Coherence
 from sciffusion.statistics.choice import DIAGNOSTICS, check_diagnostics, fitting
-from sciffusion.statistics.coherence import Coherence
 from sciffusion.statistics.grid import Grid, is_spectrum
 from sciffusion.statistics.pairing import agreeing, by_channel, channel_names
 from sciffusion.statistics.split import draw, halves, weights

@@ -69,11 +69,16 @@ def _scores(scores: dict[str, Any]) -> Iterator[str]:
         f"scores: {sizes['generated_samples']} generated beside {sizes['real_samples']} held-out samples "
         f"({sizes['real_groups']} groups); score and floor: {sizes['half']} beside {sizes['half']}"
     )
-    yield f"  {'':<44}{'k [' + scores['grid']['k_units'] + ']':>14}{'all samples':>13}{'score':>9}{'floor':>9}"
-    for row in scores["statistics"]:
+    rows, units = scores["statistics"], scores["grid"]["k_units"]
+    titles = [f"{row['channel']}: {row['label']}" if "channel" in row else row["label"] for row in rows]
+    width = max(map(len, titles)) + 1
+    heading = f"k [{units}]" if units else ""
+    yield f"  {'':<{width}}{heading:>14}{'all samples':>13}{'score':>9}{'floor':>9}"
+    for row, title in zip(rows, titles):
         band = "" if row["k_max"] is None else f"{row['k_min']:.3g} - {row['k_max']:.3g}"
-        numbers = f"{row['all_samples']:13.4f}{row['score']:9.4f}{row['floor']['median']:9.4f}"
-        yield f"  {row['label']:<44}{band:>14}{numbers}"
+        found = (row["all_samples"], row["score"], row["floor"]["median"])
+        numbers = "".join(f"{'–' if n is None else format(n, '.4f'):>{w}}" for n, w in zip(found, (13, 9, 9)))
+        yield f"  {title:<{width}}{band:>14}{numbers}"
 
 
 def _grid(coords: Any, dims: Sequence[Any]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import xarray as xr
 
@@ -16,26 +16,70 @@ from sciffusion.statistics.spectrum import Correlation, Flux, FluxDistribution
 from sciffusion.statistics.statistic import Statistic
 from sciffusion.statistics.structure import StructureFunction
 
-__all__ = ["DIAGNOSTICS", "check_diagnostics", "fitting"]
+__all__ = ["DIAGNOSTICS", "check_diagnostics", "fitting", "measurable"]
 
-_OF_FIELDS: dict[str, Callable[[xr.DataArray, Views], Statistic]] = {
-    "slope": Slope.of,
-    "structure_function": StructureFunction.of,
+_OF_FIELDS: dict[str, type[Slope] | type[StructureFunction]] = {
+    "slope": Slope,
+    "structure_function": StructureFunction,
 }
-_OF_SPECTRA: dict[str, Callable[[xr.DataArray, xr.DataArray], Statistic]] = {"colors": Colors.of}
+_OF_SPECTRA: dict[str, type[Colors]] = {"colors": Colors}
 
 DIAGNOSTICS = (*_OF_FIELDS, *_OF_SPECTRA)
 """What may be asked for besides the usual."""
 
 
 def check_diagnostics(diagnostics: Sequence[str], field: xr.DataArray) -> None:
-    """Raise `ValueError` if one of the names is unknown or does not fit the field."""
+    """Raise `ValueError` if one of the names is unknown, or cannot be measured of fields like `field`.
+
+    Parameters
+    ----------
+    diagnostics : sequence of str
+    field : DataArray (sample, [channel,] *grid)
+        Only its labels are read.
+    """
     kind, known = ("spectra", _OF_SPECTRA) if is_spectrum(field) else ("fields on even grids", _OF_FIELDS)
+    _check_names(diagnostics)
+    for name in diagnostics:
+        if name not in known:
+            raise ValueError(f"the diagnostic {name!r} is not for {kind}; of these there are {', '.join(known)}")
+        known[name].check(field)
+
+
+def measurable(diagnostics: Sequence[str], field: xr.DataArray) -> tuple[list[str], list[str]]:
+    """Return which diagnostics can be measured of fields like `field`, and of the others why not.
+
+    A kind of field names what it is usually judged by; data of a user may lack it, as optical spectra have no J band.
+
+    Parameters
+    ----------
+    diagnostics : sequence of str
+    field : DataArray (sample, [channel,] *grid)
+        Only its labels are read.
+
+    Returns
+    -------
+    names, reasons : list of str
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    _check_names(diagnostics)
+    names, reasons = [], []
+    for name in diagnostics:
+        try:
+            check_diagnostics([name], field)
+            names.append(name)
+        except ValueError as error:
+            reasons.append(f"{name}: {error}")
+    return names, reasons
+
+
+def _check_names(diagnostics: Sequence[str]) -> None:
     for name in diagnostics:
         if name not in DIAGNOSTICS:
             raise ValueError(f"unknown diagnostic {name!r}; known are {', '.join(DIAGNOSTICS)}")
-        if name not in known:
-            raise ValueError(f"the diagnostic {name!r} is not for {kind}; of these there are {', '.join(known)}")
 
 
 def fitting(
@@ -65,6 +109,6 @@ def fitting(
     if is_spectrum(real):
         pixels = Pixels.of(real, generated)
         usual: list[Statistic] = [Flux(pixels), FluxDistribution(pixels), Correlation(pixels)]
-        return usual + [_OF_SPECTRA[name](real, generated) for name in diagnostics]
+        return usual + [_OF_SPECTRA[name].of(real, generated) for name in diagnostics]
     views = Views.of(real, generated, log)
-    return [Power.of(real, views), OnePoint.of(views), *(_OF_FIELDS[name](real, views) for name in diagnostics)]
+    return [Power.of(real, views), OnePoint.of(views), *(_OF_FIELDS[name].of(real, views) for name in diagnostics)]

@@ -166,6 +166,13 @@ class Colors(Statistic):
         asked = tuple(name for name in COLORS if all(_has(each, name) for each in (real, generated)))
         return cls(asked, std)
 
+    @staticmethod
+    def check(field: xr.DataArray) -> None:
+        """Raise `ValueError` if spectra do not cover the bands, or have flux per frequency."""
+        _per_wavelength(field)
+        for band in dict.fromkeys(band for pair in COLORS.values() for band in pair):
+            _band_weights(field, band)
+
     def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
         """Return ``synthetic`` (sample, color), ``asked`` and ``residual`` (sample, asked color) [mag]."""
         found = synthetic_colors(part)

@@ -135,17 +135,14 @@ class Slope(Power):
 
     @classmethod
     def of(cls, real: xr.DataArray, views: Views) -> Slope:
-        """Take wavenumbers and units from the first sample.
+        """Take wavenumbers and units from the first sample."""
+        return cls(views, Power.of(real, views).spectra)
 
-        Raises
-        ------
-        ValueError
-            If the fields are too small for a slope.
-        """
-        power = Power.of(real, views)
-        made = cls(views, power.spectra)
-        power_slope(made.k.copy(data=np.ones(made.k.size)).assign_attrs(power.spectra["power"].attrs))
-        return made
+    @staticmethod
+    def check(field: xr.DataArray) -> None:
+        """Raise `ValueError` if fields are too small for a slope."""
+        one = power_spectrum(xr.ones_like(field.isel(sample=slice(1)).astype(np.float64)))
+        power_slope(one.copy(data=np.ones(one.shape)))
 
     def scores(self, real: Measured) -> list[Score]:
         """Return the slopes of both sets and their difference."""

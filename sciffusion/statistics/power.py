@@ -60,7 +60,7 @@ def power_spectrum(
     DataArray ([sample, channel,] k)
         Power, ``attrs["units"]`` = field units² × coordinate units^ndim. Coordinates: ``k``, the mean wavenumber of
         the modes of a shell [rad per unit of the coordinate], ``modes``, the number of independent ones, and those of
-        `field` along ``sample`` and ``channel``. (A mode of the Nyquist plane that is its own conjugate counts one half.)
+        `field` along ``sample`` and ``channel``. (A Nyquist mode that is its own conjugate counts one half.)
 
     Raises
     ------

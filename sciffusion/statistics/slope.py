@@ -21,9 +21,11 @@ _ITERATIONS = 12
 def slope_band(power: xr.DataArray) -> tuple[float, float]:
     """Return the default range of a slope: three fundamental frequencies to half the Nyquist frequency [units of k].
 
-    Below it there are few modes, and a window of open axes mixes them; above it pixels and smoothing show.
+    Below it there are few modes, and a window of open axes mixes them; above it pixels and smoothing show. Of small
+    fields it goes on to six fundamental frequencies.
     """
-    return _LOWEST_MODE * power.attrs["fundamental"], _HIGHEST * power.attrs["nyquist"]
+    low = _LOWEST_MODE * power.attrs["fundamental"]
+    return low, max(_HIGHEST * power.attrs["nyquist"], 2 * low)
 
 
 def power_slope(power: xr.DataArray, low: float | None = None, high: float | None = None) -> xr.DataArray:

@@ -18,6 +18,9 @@ from sciffusion.statistics.statistic import Averages, Measured, Parts, Score, St
 
 __all__ = ["Correlation", "Flux", "FluxDistribution"]
 
+_FLAT = 1e-12
+"""Variance, as a share of the real one, below which it is rounding and has no correlations."""
+
 
 @dataclass(frozen=True)
 class Flux(Statistic):
@@ -36,7 +39,7 @@ class Flux(Statistic):
         found = super().averages(measured, weight)
         with np.errstate(divide="ignore", invalid="ignore"):
             offset = found["offset"] / found["good"]
-            biased = found["square"] / found["good"] - offset**2
+            biased = np.maximum(found["square"] / found["good"] - offset**2, 0)
             samples = found["good"] / weight.max(axis=1, keepdims=True)
             variance = np.where(samples > 1.5, biased * samples / (samples - 1), np.nan)
         return {"mean": self.pixels.median + offset, "variance": variance}
@@ -153,7 +156,9 @@ class Correlation(Statistic):
     def averages(self, measured: Measured, weight: np.ndarray) -> dict[str, np.ndarray]:
         """Return ``covariance`` and ``correlation`` (splits, bin, bin), each entry over the samples that have both."""
         covariance = np.stack([_covariance(measured["flux"], measured["good"], row) for row in weight])
-        std = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+        variance = np.diagonal(covariance, axis1=1, axis2=2)
+        least = _FLAT * np.array([np.mean(self.pixels.sigma[each] ** 2) for each in self.pixels.bins()])
+        std = np.sqrt(np.where(variance > least, variance, np.nan))
         with np.errstate(divide="ignore", invalid="ignore"):
             correlation = covariance / (std[:, :, None] * std[:, None, :])
         return {"covariance": covariance, "correlation": correlation}

@@ -166,7 +166,7 @@ class Parts:
         return cls(samples, groups, real, generated, first, second, statistic.averages(theirs, halves[2]))
 
     def row(self, score: Score) -> dict[str, Any]:
-        """Return a score with its floor as plain numbers."""
+        """Return a score with its floor as plain numbers; None where there is none (of colors of a dark spectrum)."""
         floor = score.distance(self.second, self.first)
         low, high = score.band or (None, None)
         return {
@@ -174,11 +174,11 @@ class Parts:
             "label": score.label,
             "k_min": low,
             "k_max": high,
-            "score": float(score.distance(self.drawn, self.first).mean()),
-            "floor": {"median": float(np.median(floor)), "p95": float(np.quantile(floor, 0.95))},
-            "all_samples": float(score.distance(self.generated, self.real)[0]),
-            "real": float(score.value(self.real)[0]),
-            "generated": float(score.value(self.generated)[0]),
+            "score": _number(np.mean, score.distance(self.drawn, self.first)),
+            "floor": {"median": _number(np.median, floor), "p95": _number(lambda each: np.quantile(each, 0.95), floor)},
+            "all_samples": _number(np.mean, score.distance(self.generated, self.real)),
+            "real": _number(np.mean, score.value(self.real)),
+            "generated": _number(np.mean, score.value(self.generated)),
             "units": score.units,
         }
 
@@ -194,6 +194,12 @@ class Parts:
         """Return the errors of the means of both sets."""
         ours, theirs = (mean_errors(m[name], g) for m, g in zip(self.samples, self.groups))
         return ours, theirs
+
+
+def _number(function: Callable[[np.ndarray], Any], values: np.ndarray) -> float | None:
+    """Return one number of those that are finite."""
+    known = values[np.isfinite(values)]
+    return float(function(known)) if known.size else None
 
 
 def mean_errors(values: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -160,6 +160,11 @@ class StructureFunction(Statistic):
         """Take lags and units from the first sample."""
         return cls(views, structure_function(views.values(real.isel(sample=slice(1)))).isel(sample=0))
 
+    @staticmethod
+    def check(field: xr.DataArray) -> None:
+        """Raise `ValueError` if fields are too small for a lag."""
+        _Lags.of(field)
+
     def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
         """Return the sums of squared differences and the numbers of pairs (sample, lag)."""
         found = structure_function(self.views.values(part))

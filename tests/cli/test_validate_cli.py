@@ -99,6 +99,20 @@ def test_bad_input_is_one_line_that_names_the_file(bad, files, tmp_path, capsys)
     assert not (tmp_path / "out").exists()
 
 
+def test_diagnostics_are_words_and_an_unknown_one_lists_the_known(files, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = [*files, "--out", str(out), "--splits", "5", "--diagnostics"]
+    assert main([*command, "slope", "structures"]) == 1
+    told = capsys.readouterr().err
+    assert "unknown diagnostic 'structures'; known are slope, structure_function, colors" in told
+    assert not out.exists()
+    assert main([*command, "slope", "structure_function"]) == 0
+    printed = capsys.readouterr().out
+    assert "slope of P(k) of log10, difference" in printed
+    assert (out / "structure_function.png").is_file()
+    assert json.loads((out / "scores.json").read_text())["files"] == printed.strip().rsplit(": ", 1)[1].split(", ")
+
+
 def test_an_unknown_flag_is_refused(files, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([*files, "--out", "x", "--boxsize", "3"])
@@ -125,6 +139,7 @@ def test_help_is_quick_and_names_every_setting():
         "--box_size",
         "--units",
         "--boundary",
+        "--diagnostics",
         "--overwrite",
     ):
         assert flag in done.stdout
