@@ -25,8 +25,13 @@ MASK_BITS = {
     },
     "lamost": {"BADCCD": 0, "BADPROFILE": 1, "NOSKY": 2, "BRIGHTSKY": 3, "BADCENTER": 4, "NODATA": 5},
 }  # fmt: skip
-# The sky dominates or nothing was measured; DESI's own redshift fits drop a pixel with any bit.
-_DEFAULT = {"sdss": "BADTRACE BADFLAT BADARC FULLREJECT NOSKY BRIGHTSKY NODATA COMBINEREJ", "desi": -1, "lamost": -1}
+# SDSS: the bits of pixels that say that nothing was measured or the sky dominates (those of a whole fiber are set for
+# spectra that are well measured). DESI's own redshift fits drop a pixel with any bit.
+_DEFAULT = {
+    "sdss": "FULLREJECT NOSKY BRIGHTSKY NODATA COMBINEREJ BADFLUXFACTOR BADSKYCHI REDMONSTER",
+    "desi": -1,
+    "lamost": -1,
+}
 
 
 def bad_pixels(bits: np.ndarray, wanted: str | int | Sequence[str] | None = None, table: str = "sdss") -> np.ndarray:
@@ -38,8 +43,8 @@ def bad_pixels(bits: np.ndarray, wanted: str | int | Sequence[str] | None = None
         The mask of a survey.
     wanted : str, int or sequence of str, optional
         Names (``"BRIGHTSKY NODATA"``), or the integer whose bits count (-1: any bit, 0: none; text of digits is an
-        integer). By default for SDSS BADTRACE, BADFLAT, BADARC, FULLREJECT, NOSKY, BRIGHTSKY, NODATA, COMBINEREJ; for
-        the others any bit.
+        integer). By default for SDSS FULLREJECT, NOSKY, BRIGHTSKY, NODATA, COMBINEREJ, BADFLUXFACTOR, BADSKYCHI and
+        REDMONSTER; for the others any bit.
     table : {"sdss", "desi", "lamost"}
         Whose names.
 
