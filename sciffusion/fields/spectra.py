@@ -1,4 +1,4 @@
-"""Spectra: the field ``stellar_spectra``, stars and brown dwarfs in the near infrared, and ``spectra``, those of a user.
+"""Spectra: the field ``stellar_spectra``, stars and brown dwarfs in the near infrared, and ``spectra``, a user's own.
 
 Noise is part of what is learnt, and known: the error of each pixel is the map condition ``log_error``, so that clean
 spectra, or some of given noise, can be asked for. Bad pixels are interpolated, marked for the network by the
