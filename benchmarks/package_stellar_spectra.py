@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from data_loaders import open_field, write_field
 from data_loaders.spectra import spectra_dataset
@@ -52,16 +54,33 @@ def short(values, bits):
 
 
 def photometry(jhk, jhk_err):
-    """2MASS magnitudes, their errors, and colors; an upper limit (no error) gives no color."""
+    """2MASS magnitudes, their errors, and colors; an upper limit (no error) or one number for all bands gives none."""
     columns = {}
     for i, band in enumerate(("J", "H", "Ks")):
         columns[band] = (jhk[:, i], {"units": "mag", "long_name": f"2MASS {band}"})
         columns[f"{band}_err"] = (jhk_err[:, i], {"units": "mag", "long_name": f"error of 2MASS {band}; NaN: a limit"})
-    measured = np.where(np.isfinite(jhk_err), jhk, np.nan).astype(np.float64)
+    copied = np.all(jhk == jhk[:, :1], axis=1, keepdims=True)
+    measured = np.where(np.isfinite(jhk_err) & ~copied, jhk, np.nan).astype(np.float64)
     for name, i in (("J_H", 0), ("H_K", 1)):
         color = np.round(measured[:, i] - measured[:, i + 1], 4).astype(np.float32)
         columns[name] = (color, {"units": "mag", "long_name": ("2MASS J - H", "2MASS H - Ks")[i]})
     return columns
+
+
+def groups(source, flux):
+    """Number of the object; objects that share a spectrum bit for bit, as ten pairs of files do, get one number.
+
+    One of the two labels is wrong then, nobody here can tell which, and a split must not part them.
+    """
+    n = len(source)
+    number = np.unique(source, return_inverse=True)[1]
+    same = np.unique(flux, axis=0, return_inverse=True)[1].ravel()
+    # A graph of the spectra, their objects and the distinct fluxes: its components are what belongs together.
+    ends = np.concatenate([n + number, n + number.max() + 1 + same])
+    graph = coo_array((np.ones(2 * n), (np.tile(np.arange(n), 2), ends)), shape=(ends.max() + 1, ends.max() + 1))
+    component = connected_components(graph, directed=False)[1][:n]
+    _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
+    return source[first][inverse]
 
 
 def objects(table):
@@ -82,7 +101,10 @@ def objects(table):
         "ra": (ra, {"units": "deg"}),
         "dec": (dec, {"units": "deg"}),
         "object_id": (source, {"long_name": "number of the object in splat"}),
-        "group": (source, {"long_name": "object; repeated spectra share it"}),
+        "group": (
+            groups(source, table["flux"]),
+            {"long_name": "object; repeated spectra share it, and objects with the same spectrum bit for bit"},
+        ),
         "split": np.full(len(source), ""),
     }
 

@@ -55,6 +55,7 @@ OUTPUTS = (CONFIG, PROGRESS, CHECKPOINT, SAMPLES, "loss.png")
 # A resumed run may differ from the one it goes on with in these settings, which change none of its numbers.
 FREE_ON_RESUME = ("out", "resume", "overwrite", "dry_run", "device")
 
+_KEPT = ("units", "long_name", "component", "noise")  # attributes of the data that are true of samples too
 _LEAST_TEST = 4  # two halves of two samples make the smallest floor
 
 
@@ -306,7 +307,7 @@ class Run:
                 "dims": [str(dim) for dim in field.dims],
                 "channels": field.sizes.get("channel", 1),
                 "labels": {name: c.values.tolist() for name, c in field.coords.items() if c.dims == ("channel",)},
-                "attrs": {key: field.attrs[key] for key in ("units", "long_name", "component") if key in field.attrs},
+                "attrs": {key: field.attrs[key] for key in _KEPT if key in field.attrs},
             },
             "transform": prepared.train.transform.to_dict(),
             "conditions": dict(prepared.train.conditions.units),

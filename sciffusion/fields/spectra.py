@@ -69,7 +69,10 @@ def _for_training(ds: xr.Dataset) -> xr.DataArray:
     if not kept.any():
         raise DataError(where, f"none of {len(kept)} spectra has a good pixel; see mask_bits, wavelength and normalize")
     field = filled(ds.isel(sample=kept.nonzero()[0]))
-    field = main_variable(with_log_error(field) if "ivar" in field.variables else field)
+    known = "ivar" in field.variables
+    field = main_variable(with_log_error(field) if known else field)
+    # True of what a model draws as well: its noise is that of the log_error it was given.
+    field = field.assign_attrs(noise="in each pixel of its log_error" if known else "as observed, of unknown error")
     lost = len(kept) - int(kept.sum())
     return field.assign_attrs(left_out=f"{lost} of {len(kept)} spectra without a good pixel") if lost else field
 

@@ -32,6 +32,7 @@ def test_what_training_gets(stars):
     assert np.isfinite(stars.values).all()
     assert np.isfinite(stars["log_error"].values).all()
     assert has_bad_pixels(stars)
+    assert stars.attrs["noise"] == "in each pixel of its log_error"
 
 
 def test_good_pixels_are_those_of_the_file(stars):
@@ -47,7 +48,7 @@ def test_its_conditions_are_scalars_and_a_map(stars):
     assert conditions.scalars == ("J_H", "H_K")
     assert conditions.maps == ("log_error",)
     assert conditions.units == {"J_H": "mag", "H_K": "mag", "log_error": "dex"}
-    assert np.isnan(stars["J_H"].values).sum() == 72  # upper limits of 2MASS are no colors
+    assert np.isnan(stars["J_H"].values).sum() == 81  # limits of 2MASS, and one number copied into all bands, are no colors
 
 
 def test_its_transform_gives_unit_variance_everywhere(stars):
