@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from record import FIGURES, circumstances, table, write
+from record import FIGURES, circumstances, score_rows, table, write
 
 import sciffusion
 from sciffusion import plot
@@ -70,22 +70,6 @@ def response(real: xr.DataArray, drawn: xr.DataArray) -> tuple[Figure, list[list
         rows.append([name, f"{a[i][below].mean():.2f}", f"{b[i][below].mean():.2f}", f"{difference:.3f}",
                      f"{a_error[i][below].mean():.3f}"])  # fmt: skip
     return figure, rows
-
-
-def score_rows(comparison: sciffusion.Comparison) -> list[list[str]]:
-    """Return the scores of a comparison as rows of a table."""
-    rows = []
-    for row in comparison.scores["statistics"]:
-        band = "" if row["k_max"] is None else f"{row['k_min']:.2g} to {row['k_max']:.3g}"
-        floor = row["floor"]
-        rows.append(
-            [
-                row["label"],
-                band,
-                *(f"{v:.4f}" for v in (row["all_samples"], row["score"], floor["median"], floor["p95"])),
-            ]
-        )
-    return rows
 
 
 def main() -> None:
