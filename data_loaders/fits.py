@@ -6,19 +6,16 @@ tile by tile. A gzipped file can be read from its start alone: it is inflated wh
 
 import gzip
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 
 from data_loaders.description import assemble
 from data_loaders.errors import DataError
+from data_loaders.fits_file import opened
 from data_loaders.fits_source import map_image
 from data_loaders.fits_table import read_table, vector_columns
 from data_loaders.fits_wcs import image_axes
@@ -58,18 +55,6 @@ def read_fits(path: Path, dataset: str | int | None = None) -> xr.Dataset:
             return _read_layout(path, hdus)
         number, column = _choose(path, hdus, dataset)
         return _read_image(path, hdus, number) if column is None else read_table(path, hdus[number], column)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Open a FITS file, its headers read; whether values are truncated is checked for those that are wanted."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)  # of headers that bend the standard
-            with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
-                yield hdus
-    except (OSError, EOFError, fits.VerifyError) as error:
-        raise DataError(path, f"does not open as FITS (truncated or damaged): {error}") from error
 
 
 def _read_layout(path: Path, hdus: Any) -> xr.Dataset:

@@ -5,16 +5,15 @@ Scaling, blank pixels and unsigned integers after the FITS standard 4.0 (Pence e
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 
 from data_loaders.errors import DataError
+from data_loaders.fits_file import opened
 from data_loaders.guard import check_size
 from data_loaders.inflate import refuse_large
 from data_loaders.lazy import Index, MappedArray, Scaling, Source, outer, positions
@@ -99,11 +98,8 @@ class CompressedImage:
             )
         low = [int(each.min()) for each in asked]
         box = tuple(slice(first, int(each.max()) + 1) for first, each in zip(low, asked))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(self.path, do_not_scale_image_data=True) as hdus:
-                image: Any = hdus[self.hdu]
-                raw = np.asarray(image.section[box])
+        with opened(self.path, do_not_scale_image_data=True) as hdus:
+            raw = np.asarray(hdus[self.hdu].section[box])
         local = tuple(
             int(each[0] - first) if isinstance(i, int | np.integer) else each - first
             for i, each, first in zip(index, asked, low)

@@ -45,7 +45,7 @@ def write_fits(ds: xr.Dataset, path: Path, overwrite: bool) -> None:
     document = describe(ds, store)
     cell = fits.Column("JSON", f"{len(document)}A", array=[document])
     with replacing(path, overwrite) as temporary:
-        fits.HDUList([*hdus, fits.BinTableHDU.from_columns([cell], name=LAYOUT)]).writeto(temporary)
+        fits.HDUList([*hdus, fits.BinTableHDU.from_columns([cell], name=LAYOUT)]).writeto(temporary, checksum=True)
 
 
 def _fits_in_column(variable: xr.DataArray) -> bool:

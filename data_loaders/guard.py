@@ -15,7 +15,10 @@ import xarray as xr
 from data_loaders.errors import DataError
 from data_loaders.lazy import Index, lazy_variable
 
-__all__ = ["check_size", "check_sizes", "guarded", "naming"]
+__all__ = ["CHECKED", "check_size", "check_sizes", "guarded", "naming"]
+
+CHECKED = 1 << 24
+"""Parts of a file of up to so many bytes are compared with their checksums when it is opened."""
 
 # deflate shrinks at most 1032-fold; below the floor nothing is worth refusing.
 _RATIO = 1100

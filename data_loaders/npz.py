@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from data_loaders.errors import DataError
-from data_loaders.guard import check_size
+from data_loaders.guard import CHECKED, check_size
 from data_loaders.inflate import refuse_large
 from data_loaders.lazy import MappedArray, lazy_variable
 from data_loaders.npy import Header, read_header
@@ -100,6 +100,8 @@ def _map(path: Path, archive: zipfile.ZipFile, name: str, header: Header) -> Map
         check_size(path, name, nbytes)
         refuse_large(path, nbytes, f"unpack it: python -m zipfile -e {path.name} folder, and open folder/{name}")
         return MappedArray(path, header.shape, header.dtype, native, header.offset, order, inside=name)
+    if info.file_size <= CHECKED:
+        archive.read(name)  # compares the checksum, which a map does not
     with open(path, "rb") as stream:
         stream.seek(info.header_offset)
         *_, name_length, extra_length = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))

@@ -10,6 +10,8 @@ from typing import Any
 import h5py
 from astropy.io import fits
 
+from data_loaders.fits_file import check_fits
+
 __all__ = ["HDU", "Item", "fits_hdus", "hdf5_attributes", "hdf5_items"]
 
 
@@ -71,6 +73,7 @@ def _fits_hdus(path: str, modified: int, size: int) -> tuple[HDU, ...]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged headers: the reader that is chosen speaks of them
+            check_fits(path)
             with open(path, "rb") as stream, fits.open(stream, memmap=False) as hdus:
                 return tuple(_describe(hdu) for hdu in hdus)
     except Exception:

@@ -3,41 +3,31 @@
 A spectrum without a value has none by its reader: flux 0, inverse variance 0 and mask true, never NaN.
 """
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 
 from data_loaders.errors import DataError
+from data_loaders.fits_file import opened
 from data_loaders.fits_source import map_image, place
-from data_loaders.guard import naming
 from data_loaders.lazy import RowSource, Source, lazy_variable
 from data_loaders.spectra import spectra_dataset
 from data_loaders.spectra.masks import bad_pixels
+
+__all__ = [
+    "FLUX_UNITS", "PARTS", "Spectra", "Triplet", "check_bits", "clean", "column", "exact_ids", "has_column", "image",
+    "lazy_spectra", "log_wavelength", "opened", "part", "rising",
+]  # fmt: skip
 
 FLUX_UNITS = "1e-17 erg / (s cm2 Angstrom)"
 LOG_STEP = 1e-4
 PARTS = ("flux", "ivar", "mask")
 
 Triplet = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Open a FITS file, gzipped or not; whatever goes wrong in it is a `DataError` that names the file."""
-    with naming(path), warnings.catch_warnings():
-        # Of truncated or odd headers: the parts that are wanted are checked.
-        warnings.simplefilter("ignore", AstropyUserWarning)
-        # The stream is ours, so that it is closed if astropy fails midway.
-        with open(path, "rb") as stream, fits.open(stream, memmap=False) as hdus:
-            yield hdus
 
 
 def part(path: Path, hdus: Any, key: str | int) -> Any:

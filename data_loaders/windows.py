@@ -12,6 +12,7 @@ from astropy.io import fits
 from numpy.lib.stride_tricks import sliding_window_view
 
 from data_loaders.errors import DataError
+from data_loaders.fits_file import check_fits
 from data_loaders.lazy import RowSource
 
 __all__ = ["Windows", "fits_data"]
@@ -34,6 +35,7 @@ def _fits_data(path: str, hdu: int, column: str | None, modified: int, size: int
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
+            check_fits(path)
             with fits.open(path, memmap=True) as hdus:
                 data: Any = hdus[hdu].data  # type: ignore[attr-defined]
                 values = np.asarray(data if column is None else data[column])

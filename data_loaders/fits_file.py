@@ -1,0 +1,153 @@
+"""A FITS file is opened only after its structure and its checksums were found sound.
+
+A parser believes a header: one wrong digit in NAXIS keeps it busy for hours, one in NAXIS1 moves all data behind it. So
+the mandatory keywords are read here first (FITS standard 4.0, Pence et al. 2010, A&A 524, A42, section 4.4.1), each HDU
+has to begin where the one before ends, and CHECKSUM and DATASUM have to be right where a file has them (appendix J): of
+all headers, which costs kilobytes since DATASUM stands for the data in the sum, and of data up to `CHECKED` bytes.
+"""
+
+import gzip
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from data_loaders.errors import DataError
+from data_loaders.guard import CHECKED, naming
+
+__all__ = ["check_fits", "opened"]
+
+_BLOCK, _CARD = 2880, 80
+_GZIP = b"\x1f\x8b"
+_MOST_AXES = 999
+_WHOLE = 2**32 - 1  # what 32-bit words of an HDU with a checksum add up to, carries around the end
+_KEYWORDS = (b"BITPIX ", b"NAXIS", b"PCOUNT ", b"GCOUNT ", b"GROUPS ", b"TFIELDS ", b"DATASUM ", b"CHECKSUM")
+_VALUE = re.compile(rb"= *('(?:[^']|'')*'|[^ /]*)")
+
+
+@contextmanager
+def opened(path: Path, **options: Any) -> Iterator[Any]:
+    """Open a FITS file, gzipped or not; whatever goes wrong in it is a `DataError` that names the file.
+
+    `options` are those of `astropy.io.fits.open`. Whether data are truncated is to be checked for those that are
+    wanted (`data_loaders.fits_source.place`).
+    """
+    with naming(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)  # of headers that bend the standard
+        check_fits(path)
+        # The stream is ours, so that it is closed if astropy fails midway.
+        with open(path, "rb") as stream, fits.open(stream, memmap=False, **options) as hdus:
+            yield hdus
+
+
+def check_fits(path: str | os.PathLike) -> None:
+    """Raise a `DataError` if a FITS file is damaged as far as its headers and checksums tell."""
+    status = os.stat(path)
+    _check(str(path), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _check(path: str, modified: int, size: int) -> None:
+    with open(path, "rb") as stream:
+        packed = stream.read(2) == _GZIP
+    with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
+        start = 0
+        while header := _header(path, stream, start):
+            begin = start + len(header)
+            cards = _cards(header)
+            length = _length(path, cards, start)
+            span = -(-length // _BLOCK) * _BLOCK
+            # The end of a gzipped file is known when it is reached.
+            _check_sums(path, stream, (start, header, cards), span if packed or begin + span <= size else None)
+            if not packed and begin + span >= size:
+                return
+            start = begin + span
+            stream.seek(start)
+
+
+def _header(path: str, stream: Any, start: int) -> bytes:
+    """Header at this byte; empty where the file ends, or is filled up with zeros or blanks."""
+    header = b""
+    while block := stream.read(_BLOCK):
+        if start and not header and not block.strip(b"\0 "):
+            return b""
+        expected = b"" if header else b"XTENSION" if start else b"SIMPLE"
+        if not block.startswith(expected) or not re.fullmatch(rb"[ -~]+", block[::_CARD]):
+            told = f"expected a header at byte {start}: truncated, or a length in a header before it is wrong"
+            raise DataError(path, f"{told}; copy it anew")
+        header += block
+        if b"END     " in _keywords(block):
+            return header
+    if header:
+        raise DataError(path, f"truncated: the header at byte {start} has no END; copy it anew")
+    return b""
+
+
+def _keywords(header: bytes) -> list[bytes]:
+    return [header[at : at + 8] for at in range(0, len(header), _CARD)]
+
+
+def _cards(header: bytes) -> dict[str, bytes]:
+    """Values of the keywords that tell where data are, as they are written; of one that comes twice, the first."""
+    found: dict[str, bytes] = {}
+    for i, key in enumerate(_keywords(header)):
+        if key.startswith(_KEYWORDS) and (match := _VALUE.match(header[i * _CARD + 8 : (i + 1) * _CARD])):
+            found.setdefault(key.decode().strip(), match[1])
+    return found
+
+
+def _length(path: str, cards: dict[str, bytes], start: int) -> int:
+    """Bytes of the data of an HDU, by the keywords that every HDU has."""
+
+    def number(key: str, default: bytes | None, low: int, high: int) -> int:
+        text = cards.get(key, default)
+        if text is None or not re.fullmatch(rb"[+-]?\d{1,19}", text) or not low <= int(text) <= high:
+            said = "is missing" if text is None else f"= {text.decode('latin1')}"
+            raise DataError(path, f"the header at byte {start} is damaged: {key} {said}; copy it anew")
+        return int(text)
+
+    bits = number("BITPIX", None, -64, 64)
+    if bits not in (8, 16, 32, 64, -32, -64):
+        raise DataError(path, f"the header at byte {start} is damaged: BITPIX = {bits}; copy it anew")
+    axes = number("NAXIS", None, 0, _MOST_AXES)
+    lengths = [number(f"NAXIS{i}", None, 0, 2**63 - 1) for i in range(1, axes + 1)]
+    number("TFIELDS", b"0", 0, _MOST_AXES)
+    if not axes:
+        return 0
+    if lengths[0] == 0 and cards.get("GROUPS") == b"T":
+        lengths = lengths[1:]
+    total = 1
+    for each in lengths:
+        total *= each
+    return abs(bits) // 8 * number("GCOUNT", b"1", 0, 2**63 - 1) * (number("PCOUNT", b"0", 0, 2**63 - 1) + total)
+
+
+def _check_sums(path: str, stream: Any, unit: tuple[int, bytes, dict[str, bytes]], span: int | None) -> None:
+    """Compare CHECKSUM and DATASUM of an HDU, whose data are next in the stream, with what they should be."""
+    start, header, cards = unit
+    told = cards.get("DATASUM", b"").strip(b"' ")
+    checksum = cards.get("CHECKSUM", b"").strip(b"' ")
+    if not told.isdigit():
+        return
+    if checksum and (_sum(header) + int(told)) % _WHOLE:
+        raise DataError(path, f"the header at byte {start} does not have its CHECKSUM: {_ALTERED}")
+    if span is not None and span <= CHECKED and (_sum(stream.read(span)) - int(told)) % _WHOLE:
+        raise DataError(path, f"the data of the header at byte {start} do not have their DATASUM: {_ALTERED}")
+
+
+_ALTERED = (
+    "damaged, copy it anew; or altered by a program that knows no checksums: renew them with "
+    "fits.open(path, mode='update', checksum=True)"
+)
+
+
+def _sum(content: bytes) -> int:
+    return int(np.frombuffer(content[: len(content) // 4 * 4], ">u4").sum(dtype=np.uint64))
