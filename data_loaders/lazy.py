@@ -194,7 +194,11 @@ class Powers:
 
     def read(self, index: Index) -> np.ndarray:
         """Values at an outer index."""
-        return np.exp(self.exponent[index].values * np.log(10.0)).astype(np.float32)
+        with np.errstate(over="ignore"):
+            values = np.exp(self.exponent[index].values * np.log(10.0)).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ValueError("packed exponents are beyond the range of float32")
+        return values
 
 
 @dataclass(frozen=True)

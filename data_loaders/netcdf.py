@@ -1,5 +1,7 @@
 """NetCDF of other makers, classic and NetCDF-4: its variables as they are, completed by labels given by hand."""
 
+import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +42,14 @@ def read_netcdf(path: Path, dataset: str | None = None) -> xr.Dataset:
     with open(path, "rb") as stream:
         classic = stream.read(4) in _CLASSIC
     options: dict[str, Any] = {"engine": "scipy"} if classic else {"engine": "h5netcdf", "phony_dims": "access"}
-    try:
-        ds = open_unmasked(path, **options)
-    except Exception as error:
-        raise DataError(path, f"does not open as NetCDF (truncated or damaged): {error}") from error
+    with warnings.catch_warnings():
+        # What scipy had mapped when it gave up is held by the frames of the error.
+        warnings.filterwarnings("ignore", "Cannot close a netcdf_file", RuntimeWarning)
+        try:
+            ds = open_unmasked(path, **options)
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)
+            raise DataError(path, f"does not open as NetCDF (truncated or damaged): {error}") from error
     return choose_variable(ds, path, dataset)
 
 

@@ -1,8 +1,10 @@
 """Zarr: a folder of compressed chunks, written in the labelled layout and read from any maker, versions 2 and 3.
 
-Ours are version 2, which specifies text of fixed width (version 3 does not yet), with consolidated metadata.
+Ours are version 2, which specifies text of fixed width (version 3 does not yet), with consolidated metadata. A chunk
+that is missing would be read as zeros and a damaged one as numbers: ours have all chunks, each with a checksum.
 """
 
+import math
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ def read_zarr(path: Path, dataset: str | None = None) -> xr.Dataset:
     except Exception as error:
         raise DataError(path, f"does not open as Zarr (damaged or not whole): {error}") from error
     check_sizes(ds, path)
+    _check_chunks(ds, path)
     for variable in ds.variables.values():
         variable.attrs.pop("_FillValue", None)
     ds = tidy(migrate(ds, ds.attrs.pop("format_version"), path))
@@ -57,15 +60,27 @@ def write_zarr(ds: xr.Dataset, path: Path, overwrite: bool) -> None:
     encoding = {name: _storage(ds[name]) for name in ds.variables}
     stored = ds.assign_attrs(format_version=FORMAT_VERSION)
     with replacing_folder(path, overwrite) as temporary:
-        stored.to_zarr(temporary, zarr_format=2, consolidated=True, encoding=encoding)
+        stored.to_zarr(temporary, zarr_format=2, consolidated=True, encoding=encoding, write_empty_chunks=True)
 
 
 def _storage(variable: xr.DataArray) -> dict[str, Any]:
-    storage: dict[str, Any] = {"_FillValue": None} if variable.dtype.kind in "fiu" else {}
+    storage: dict[str, Any] = {"filters": [import_module("numcodecs").CRC32()]}
+    if variable.dtype.kind in "fiu":
+        storage["_FillValue"] = None
     if variable.ndim > 1:
         rows = max(1, _CHUNK_BYTES * variable.shape[0] // max(variable.nbytes, 1))
         storage["chunks"] = (min(rows, variable.shape[0]), *variable.shape[1:])
     return storage
+
+
+def _check_chunks(ds: xr.Dataset, path: Path) -> None:
+    """Raise a `DataError` if a chunk of ours is not there."""
+    for name, variable in ds.variables.items():
+        chunks = variable.encoding.get("chunks") or variable.shape
+        expected = math.prod(-(-n // chunk) for n, chunk in zip(variable.shape, chunks))
+        found = sum(not each.name.startswith(".") for each in (path / str(name)).iterdir())
+        if found < expected:
+            raise DataError(path, f"not whole: {name!r} has {found} of its {expected} chunks; copy it anew")
 
 
 def _need_zarr() -> None:

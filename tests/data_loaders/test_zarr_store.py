@@ -78,3 +78,28 @@ def test_an_array_that_is_not_there(tmp_path, field):
     write_field(field, tmp_path / "a.zarr")
     with pytest.raises(DataError, match="no dataset 'flux'; it holds: density"):
         open_field(tmp_path / "a.zarr", dataset="flux")
+
+
+def test_a_missing_chunk_is_no_field_of_zeros(tmp_path, make_field):
+    ds = make_field(("x",), (3, 4))
+    write_field(ds, tmp_path / "a.zarr")
+    (tmp_path / "a.zarr/density/0.0").unlink()
+    with pytest.raises(DataError, match=r"a\.zarr: not whole: 'density' has 0 of its 1 chunks"):
+        open_field(tmp_path / "a.zarr")
+
+
+def test_zeros_are_written(tmp_path, make_field):
+    ds = make_field(("x",), (3, 4))
+    ds["density"] = ds.density.copy(data=np.zeros((3, 4), np.float32))
+    write_field(ds, tmp_path / "a.zarr")
+    xr.testing.assert_identical(open_field(tmp_path / "a.zarr"), ds)
+
+
+def test_a_flipped_bit_in_a_chunk_is_found(tmp_path, make_field):
+    write_field(make_field(("y", "x"), (3, 32, 32)), tmp_path / "a.zarr")
+    chunk = tmp_path / "a.zarr/density/0.0.0"
+    content = bytearray(chunk.read_bytes())
+    content[-2] ^= 4
+    chunk.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.zarr: .*(crc32|[Dd]ecompress)"):
+        open_field(tmp_path / "a.zarr").density.load()
