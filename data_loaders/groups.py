@@ -10,13 +10,16 @@ from scipy.sparse.csgraph import connected_components
 
 from data_loaders.errors import DataError
 
-__all__ = ["agree", "numbered"]
+__all__ = ["PHASES", "agree", "numbered"]
+
+PHASES = "initial_conditions"
+"""Attribute of sets of a suite whose simulations of one number start from the same random phases."""
 
 
 def numbered(datasets: Sequence[xr.Dataset], paths: Sequence[Path]) -> np.ndarray:
-    """Group of every sample: one shift for all files that hold the same simulations, none for object ids."""
+    """Group of every sample: one shift for all files that hold the same simulations, none for objects and places."""
     groups = [ds["group"].values for ds in datasets]
-    if all("object_id" in ds.coords and np.array_equal(ds["object_id"], ds["group"]) for ds in datasets):
+    if all(_is_object(ds) for ds in datasets) or all({"glon", "glat"} <= set(ds.coords) for ds in datasets):
         return np.concatenate(groups)
     shifts = [0] * len(datasets)
     begin: int | None = None
@@ -31,6 +34,10 @@ def numbered(datasets: Sequence[xr.Dataset], paths: Sequence[Path]) -> np.ndarra
             shifts[i] = shift
         begin = high + shift + 1
     return np.concatenate([group + shift for group, shift in zip(groups, shifts)])
+
+
+def _is_object(ds: xr.Dataset) -> bool:
+    return "object_id" in ds.coords and np.array_equal(ds["object_id"], ds["group"])
 
 
 def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -76,6 +83,7 @@ def _ties(datasets: Sequence[xr.Dataset]) -> list[tuple[int, int]]:
         earlier = (owner[theirs] < i) & (suite[owner[theirs]] == suite[i])
         mine, theirs = mine[earlier], theirs[earlier]
         same = np.logical_and.reduce([agree(label[theirs], label[mine]) for label in labels])
+        same |= bool(datasets[i].attrs.get(PHASES))  # the numbers say it all
         agreeing = set(owner[theirs].tolist()) - set(owner[theirs[~same]].tolist())
         ties += [(j, i) for j in agreeing]
     return ties
@@ -87,12 +95,14 @@ def _counts(lengths: np.ndarray) -> np.ndarray:
 
 
 def _suite(ds: xr.Dataset) -> tuple[str, str]:
-    return repr(ds.attrs.get("suite")), repr(ds.attrs.get("set"))
+    return repr(ds.attrs.get("suite")), repr(ds.attrs.get(PHASES, ds.attrs.get("set")))
 
 
 def _labels_of_groups(datasets: Sequence[xr.Dataset]) -> list[str]:
     """Names of the per-sample coordinates with one value for each group, in all files."""
-    names = [name for name, coord in datasets[0].coords.items() if coord.dims == ("sample",)]
+    names = [
+        name for name, coord in datasets[0].coords.items() if coord.dims == ("sample",) and coord.variable._in_memory
+    ]
     names = [name for name in names if name not in ("group", "redshift", "split")]
     for ds in datasets:
         _, first, inverse = np.unique(ds["group"].values, return_index=True, return_inverse=True)

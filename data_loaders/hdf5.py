@@ -30,7 +30,8 @@ _JSON = "json:"
 
 
 def _is_layout(path: Path, head: bytes) -> bool:
-    return head.startswith(MAGIC) and "format_version" in hdf5_attributes(path)
+    # Other makers count the versions of their formats, too.
+    return head.startswith(MAGIC) and {"format_version", "field"} <= set(hdf5_attributes(path))
 
 
 @reader("hdf5", _is_layout, refines=("hdf5_array", "netcdf"))

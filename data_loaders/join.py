@@ -16,14 +16,17 @@ from data_loaders.groups import numbered
 from data_loaders.layout import grid_dims, main_variable, same_axis
 from data_loaders.lazy import Joined, lazy_variable
 
+_PER_SAMPLE = ("suite", "set", "redshift", "wcs")
+
 
 def join(datasets: Sequence[xr.Dataset], paths: Sequence[Path]) -> xr.Dataset:
     """Return the datasets one after the other along `sample`, and different fields of the same samples as channels.
 
     The numbers in `group` of a file are shifted past those before, unless an earlier file holds the same simulations:
     the attributes `suite` and `set` agree, and so do, for every number that both have, all labels that a group has
-    once (parameters, seed, names; not `redshift` and `split`). Groups that are object ids are kept. Attributes of
-    the dataset that differ between files are left out, but for `wcs`, which becomes a coordinate along `sample`.
+    once (parameters, seed, names; not `redshift` and `split`). Groups that are object ids or blocks of sky are kept.
+    Attributes of the dataset that differ between files are left out, but for `suite`, `set`, `redshift` and `wcs`,
+    which become coordinates along `sample`.
 
     Raises
     ------
@@ -45,7 +48,7 @@ def _along_sample(datasets: Sequence[xr.Dataset], paths: Sequence[Path]) -> xr.D
         return first
     for ds, path in zip(datasets[1:], paths[1:]):
         _check_same(first, ds, path, paths[0])
-    datasets = _keep_wcs(datasets)
+    datasets = _keep_differing(datasets)
     first = datasets[0]
     variables = {name: _joined(name, datasets) for name in first.variables}
     if "group" in variables:
@@ -58,19 +61,23 @@ def _along_sample(datasets: Sequence[xr.Dataset], paths: Sequence[Path]) -> xr.D
     return joined
 
 
-def _keep_wcs(datasets: Sequence[xr.Dataset]) -> Sequence[xr.Dataset]:
-    """World coordinates that differ from file to file as a coordinate of the samples."""
-    cards = [str(ds.attrs.get("wcs", "")) for ds in datasets]
-    if len(set(cards)) == 1:
-        return datasets
-    return [ds.assign_coords(wcs=("sample", [text] * ds.sizes["sample"])) for ds, text in zip(datasets, cards)]
+def _keep_differing(datasets: Sequence[xr.Dataset]) -> Sequence[xr.Dataset]:
+    """What tells the samples of one file from those of another, and differs, as coordinates of the samples."""
+    for name in _PER_SAMPLE:
+        unknown = np.nan if name == "redshift" else ""
+        values = [ds.attrs.get(name, unknown) for ds in datasets]
+        if name in datasets[0].coords or len(set(map(str, values))) == 1:
+            continue
+        full = [np.full(ds.sizes["sample"], value) for ds, value in zip(datasets, values)]
+        datasets = [ds.assign_coords({name: ("sample", column)}) for ds, column in zip(datasets, full)]
+    return datasets
 
 
 def _joined(name, datasets: Sequence[xr.Dataset]) -> xr.Variable:
     parts = tuple(ds[name].variable for ds in datasets)
     if "sample" not in parts[0].dims:
         return parts[0]
-    if parts[0].ndim > 1:
+    if parts[0].ndim > 1 or not all(part._in_memory for part in parts):
         return lazy_variable(tuple(map(str, parts[0].dims)), Joined(parts), parts[0].attrs)
     return xr.Variable("sample", np.concatenate([part.values for part in parts]), parts[0].attrs)
 

@@ -22,11 +22,15 @@ ATTRS = {
     "licence": "public data release; acknowledge SDSS",
     "heliocentric": True,
 }
+# Its pipelines write one of them; other instruments have HDUs of the same names.
+_CARDS = {"DRPVER", "VERSDRP3", "PLATEIFU", "MANGAID"}
 
 
 def _is_manga(path: Path, head: bytes) -> bool:
     hdus = {hdu.name: hdu for hdu in fits_hdus(path)} if path.is_file() else {}
-    return {"WAVE", "FLUX", "IVAR", "MASK"} <= set(hdus) and len(hdus["FLUX"].shape) == len(hdus["WAVE"].shape) + 1
+    if not {"WAVE", "FLUX", "IVAR", "MASK"} <= set(hdus) or not _CARDS & set(fits_hdus(path)[0].header):
+        return False
+    return len(hdus["FLUX"].shape) == len(hdus["WAVE"].shape) + 1
 
 
 @reader("manga", _is_manga, refines=("fits",))

@@ -11,6 +11,7 @@ Sánchez-Blázquez et al. 2006, MNRAS 371, 703 (library); Cenarro et al. 2007, M
 Falcón-Barroso et al. 2011, A&A 532, A95 (resolution).
 """
 
+import math
 import re
 import zipfile
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import xarray as xr
 from data_loaders.errors import DataError
 from data_loaders.guard import naming
 from data_loaders.lazy import RowSource, lazy_variable
+from data_loaders.probe import fits_hdus
 from data_loaders.registry import reader
 from data_loaders.spectra import spectra_dataset
 from data_loaders.survey import opened, part
@@ -60,10 +62,19 @@ class Star:
 
 def _is_miles(path: Path, head: bytes) -> bool:
     if path.is_dir():
-        return bool(_files(path))
+        return any(map(_is_star, _files(path)[:1]))
     if _STAR.search(path.name) and head.startswith((b"SIMPLE", b"\x1f\x8b")):
-        return True
+        return _is_star(path)
     return head.startswith(b"PK") and _is_archive(path)
+
+
+def _is_star(path: Path) -> bool:
+    """Whether a file that is named like a star holds one row of pixels that begins in the blue [Angstrom]."""
+    hdus = fits_hdus(path) if path.is_file() else ()
+    if not hdus or not hdus[0].shape or max(hdus[0].shape) != math.prod(hdus[0].shape):
+        return False
+    first = hdus[0].header.get("CRVAL1")
+    return isinstance(first, int | float) and 3000 < first < 4000
 
 
 def _is_archive(path: Path) -> bool:

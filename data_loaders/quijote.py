@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from data_loaders.errors import DataError
+from data_loaders.groups import PHASES
 from data_loaders.lazy import RowSource, lazy_variable
 from data_loaders.npy import MAGIC, map_array
 from data_loaders.parameters import QUIJOTE_COLUMNS, read_parameters
@@ -138,7 +139,9 @@ def _number(file: Path) -> int:
 
 
 def _provenance(file: Path, kind: tuple[int, str, float]) -> dict[str, str | float]:
-    return {
+    # Realization i of the cosmologies one step apart is made of the same random numbers, for derivatives.
+    phases = {PHASES: "fiducial"} if _cosmology(file).name in _STEPS else {}
+    return phases | {
         "source": "Quijote simulations",
         "suite": "Quijote",
         "set": _cosmology(file).name,

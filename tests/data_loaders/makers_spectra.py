@@ -128,7 +128,9 @@ def write_manga(path, *, wave=None, redshifts=(0.1, 0.2)):
     wave = np.array([4000.0, 4001, 4002]) if wave is None else wave
     parts = {"WAVE": wave, "FLUX": np.ones(shape, np.float32), "IVAR": np.ones(shape, np.float32), "MASK": mask}
     parts["Z"] = np.array(redshifts)
-    fits.HDUList([fits.PrimaryHDU(), *(fits.ImageHDU(v, name=k) for k, v in parts.items())]).writeto(path)
+    primary = fits.PrimaryHDU()
+    primary.header["DRPVER"] = "v2_4_3"
+    fits.HDUList([primary, *(fits.ImageHDU(v, name=k) for k, v in parts.items())]).writeto(path)
     return path
 
 

@@ -274,3 +274,20 @@ def test_maps_become_a_file_of_ours(release, tmp_path):
     back = open_field(tmp_path / "a.h5")
     np.testing.assert_allclose(back.Mcdm, maps, rtol=1e-4)
     assert back.attrs == open_field(path).attrs
+
+
+def test_suites_and_redshifts_that_are_joined_can_be_selected(tmp_path):
+    paths = []
+    for suite in ("IllustrisTNG", "SIMBA"):
+        np.savetxt(tmp_path / f"params_LH_{suite}.txt", np.random.default_rng(len(suite)).random((2, 6)))
+        for redshift in ("0.00", "1.00"):
+            paths.append(tmp_path / f"Maps_Mcdm_{suite}_LH_z={redshift}.npy")
+            np.save(paths[-1], np.ones((30, 4, 4), np.float32))
+    ds = open_field(paths)
+    assert ds.redshift.values[::30].tolist() == [0, 1, 0, 1]
+    assert "redshift" not in ds.attrs
+    assert ds.attrs["set"] == "LH"
+    assert np.unique(ds.group).tolist() == [0, 1, 2, 3]
+    one = open_field(paths, select={"suite": "SIMBA", "redshift": (0.5, None)})
+    assert one.sizes["sample"] == 30
+    assert set(one.group.values.tolist()) == {2, 3}

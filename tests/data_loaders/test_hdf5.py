@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from data_loaders import DataError, main_variable, open_field, write_field
+from data_loaders.registry import find_reader
 
 BARE = {"box_size": 25.0, "units": "K", "boundary": "periodic"}
 
@@ -285,3 +286,10 @@ def test_netcdf_identifiers_stay_whole(tmp_path):
     assert back.id.dtype == np.int64
     np.testing.assert_array_equal(back.id, ids)
     np.testing.assert_array_equal(back.packed, [1.5, 2.5])
+
+
+def test_a_version_of_another_format_does_not_make_it_the_layout(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = np.ones((3, 8))
+        file.attrs["format_version"] = "1.2.0"
+    assert find_reader(tmp_path / "a.h5").name == "hdf5_array"

@@ -241,3 +241,13 @@ def test_real_maps(shared_data, name):
         whole = hdus[1].data.field(0).ravel()
     assert whole.min() <= values.min() <= values.max() <= whole.max()
     assert values.mean() == pytest.approx(whole.mean(), rel=0.5, abs=0.1)
+
+
+def test_two_maps_of_one_sky_have_the_same_blocks(write, tmp_path):
+    """A place of the sky must not be in the training set by one map and in the test set by another."""
+    first = write(map_of()).rename(tmp_path / "first.fits")
+    second = write(2 * map_of()).rename(tmp_path / "second.fits")
+    ds = open_field([first, second], size=8)
+    half = ds.sizes["sample"] // 2
+    assert len(np.unique(ds.group)) > 2
+    np.testing.assert_array_equal(ds.group[:half], ds.group[half:])

@@ -34,3 +34,11 @@ def test_the_real_file(shared_data):
         good = ~ds.mask.values
         np.testing.assert_array_equal(ds.flux.values[good], hdus["FLUX"].data[good])
         assert (hdus["MASK"].data[good] == 0).all()
+
+
+def test_spectra_of_others_in_hdus_of_the_same_names_are_not_called_manga(tmp_path):
+    path = write(tmp_path / "other.fits")
+    with fits.open(path, mode="update") as hdus:
+        del hdus[0].header["DRPVER"]
+    with pytest.raises(DataError, match="expected one image"):
+        open_field(path)

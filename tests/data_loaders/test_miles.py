@@ -119,3 +119,10 @@ def test_the_library(shared_data):
     window = slice(*np.searchsorted(ds.wavelength.values, [6550, 6576]))
     line = ds.wavelength.values[window][sun_like[window].argmin()]
     assert line == pytest.approx(6562.8, abs=0.9)  # H alpha in air
+
+
+def test_files_of_others_that_are_named_alike_are_left_to_others(tmp_path):
+    fits.writeto(tmp_path / "image_s0001.fits", np.ones((4, 4), np.float32))
+    assert find_reader(tmp_path / "image_s0001.fits").name == "fits"
+    with pytest.raises(DataError, match="no reader knows"):
+        find_reader(tmp_path)

@@ -60,3 +60,16 @@ def test_one_grid_for_all(tmp_path):
 def test_a_grid_that_is_none_names_the_file(tmp_path):
     with pytest.raises(DataError, match=r"a\.h5: "):
         open_field(spectra(tmp_path / "a.h5", 0)[0], wavelength="4100:4000")
+
+
+def test_joining_normalized_spectra_reads_none(tmp_path, monkeypatch):
+    from data_loaders.spectra.steps import Normalized
+
+    asked, norm = [], Normalized.norm
+    monkeypatch.setattr(Normalized, "norm", lambda self, block: asked.append(1) or norm(self, block))
+    paths = [spectra(tmp_path / f"{seed}.h5", 0, seed=seed)[0] for seed in (0, 1)]
+    ds = open_field(paths, normalize="median")
+    assert not asked
+    alone = [open_field(path, normalize="median").norm.values for path in paths]
+    np.testing.assert_array_equal(ds.norm, np.concatenate(alone))
+    np.testing.assert_array_equal(ds.norm[[4, 1]], np.concatenate(alone)[[4, 1]])

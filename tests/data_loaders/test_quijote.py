@@ -145,3 +145,12 @@ def test_grids_become_a_file_of_ours(release, tmp_path):
     back = open_field(tmp_path / "grids.h5")
     np.testing.assert_array_equal(back.delta, [grids["0"], grids["1"]])
     assert back.attrs == open_field(folder).attrs
+
+
+def test_cosmologies_one_step_apart_share_their_realizations(release):
+    """They start from the same phases: fields of one number are nearly the same and must not be split."""
+    near = [release(name, ["0", "1"])[0] for name in ("fiducial", "Om_p")]
+    assert open_field(near).group.values.tolist() == [0, 1, 0, 1]
+    far, _ = release("latin_hypercube", ["0", "1"])
+    hypercube(far)
+    assert open_field([near[0], far]).group.values.tolist() == [0, 1, 2, 3]
