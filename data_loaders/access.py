@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from data_loaders.errors import DataError
 from data_loaders.files import refuse_existing
 from data_loaders.guard import guarded, naming
+from data_loaders.hdf5_types import check_types
 from data_loaders.join import join
 from data_loaders.labels import Labels, complete
 from data_loaders.layout import as_dataset, check_layout, same_axis
@@ -112,6 +113,7 @@ def _prepared(
     """One file as labelled fields; what has to be closed is added to `opened`."""
     if not path.exists():
         raise DataError(path, "no such file")
+    check_types(path)
     chosen = find_reader(path, name)
     spectral = {key: value for key, value in options.items() if key in SPECTRAL and key not in chosen.options}
     mine = {key: value for key, value in options.items() if key not in spectral}
