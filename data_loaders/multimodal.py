@@ -20,7 +20,8 @@ from data_loaders.hdf5 import MAGIC
 from data_loaders.lazy import HDF5Array, RowSource, lazy_variable
 from data_loaders.probe import Item, hdf5_items
 from data_loaders.registry import reader
-from data_loaders.spectra import common_grid, parse_grid, spectra_dataset
+from data_loaders.spectra import common_grid, parse_grid, prepare, spectra_dataset
+from data_loaders.spectra.dataset import FRAMES, MEDIA
 from data_loaders.survey import FLUX_UNITS, PARTS, Triplet, clean, exact_ids, lazy_spectra, rising
 
 ATTRS = {
@@ -39,10 +40,17 @@ def _is_multimodal(path: Path, head: bytes) -> bool:
 
 
 @reader("multimodal_universe", _is_multimodal, refines=("hdf5_array", "hdf5", "netcdf"))
-def read_multimodal(path: Path, dataset: str | None = None, wavelength: Any = None) -> xr.Dataset:
+def read_multimodal(
+    path: Path,
+    dataset: str | None = None,
+    wavelength: Any = None,
+    frame: str | None = None,
+    medium: str | None = None,
+) -> xr.Dataset:
     """Spectra (``dataset="spectrum"``) or images (``"image"``) with all that the file says of each object.
 
-    Spectra on parts of one grid need no `wavelength`; others are rebinned to it.
+    Spectra on parts of one grid need no `wavelength`; others are rebinned to it. `wavelength`, `frame` and `medium` are
+    those of `data_loaders.spectra.prepare`.
     """
     items = hdf5_items(path)
     kind = _kind(path, items, dataset)
@@ -52,10 +60,13 @@ def read_multimodal(path: Path, dataset: str | None = None, wavelength: Any = No
         raise DataError(path, f"{wrong[0]} has shape {items[wrong[0]].shape}, {KINDS[kind]} has {n} rows")
     objects = _objects(path, items, n)
     if kind == "image":
-        if wavelength is not None:
-            raise DataError(path, "wavelength= is for spectra; leave it out for images")
+        if (wavelength, frame, medium) != (None, None, None):
+            raise DataError(path, "wavelength=, frame= and medium= are for spectra; leave them out for images")
         return _images(path, items, objects)
-    return _spectra(path, items, objects, wavelength)
+    if wavelength is None:
+        ds = _spectra(path, items, objects)
+        return prepare(ds, frame=frame, medium=medium)
+    return _rebinned(path, items, objects, wavelength, frame or "observed", medium or "vacuum")
 
 
 def _kind(path: Path, items: Mapping[str, Item], wanted: str | None) -> str:
@@ -90,19 +101,36 @@ def _array(path: Path, items: Mapping[str, Item], name: str) -> HDF5Array:
     return HDF5Array(path, name, items[name].shape, np.dtype(items[name].dtype).newbyteorder("="))
 
 
-def _spectra(path: Path, items: Mapping[str, Item], objects: dict[str, Any], wavelength: Any) -> xr.Dataset:
+def _arrays(path: Path, items: Mapping[str, Item]) -> dict[str, HDF5Array]:
     arrays = {name: _array(path, items, f"spectrum_{name}") for name in ("flux", "ivar", "mask", "lambda")}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or len(arrays["flux"].shape) != 2:
         told = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise DataError(path, f"expected spectra (n, pixel) of one shape, found {told}")
-    labels: dict[str, Any] = {"units": FLUX_UNITS, "objects": objects, "attrs": ATTRS}
-    if wavelength is None:
-        grid = _common_axis(path, arrays["lambda"])
-        return lazy_spectra(_OneGrid(path, arrays, grid), grid, **labels)
+    return arrays
+
+
+def _spectra(path: Path, items: Mapping[str, Item], objects: dict[str, Any]) -> xr.Dataset:
+    arrays = _arrays(path, items)
+    grid = _common_axis(path, arrays["lambda"])
+    return lazy_spectra(_OneGrid(path, arrays, grid), grid, units=FLUX_UNITS, objects=objects, attrs=ATTRS)
+
+
+def _rebinned(
+    path: Path, items: Mapping[str, Item], objects: dict[str, Any], wavelength: Any, frame: str, medium: str
+) -> xr.Dataset:
+    if frame not in FRAMES or medium not in MEDIA:
+        told = f"frame must be one of {', '.join(FRAMES)}, medium one of {', '.join(MEDIA)}"
+        raise DataError(path, f"{told}; given: {frame!r}, {medium!r}")
+    if frame == "rest" and "redshift" not in objects:
+        raise DataError(path, "the rest frame needs the redshift Z, which the file lacks; leave --frame out")
+    arrays = _arrays(path, items)
     own = lazy_variable(("sample", "wavelength"), arrays["lambda"])
     rows = {name: lazy_variable(("sample", "wavelength"), array) for name, array in arrays.items()}
-    made = common_grid(rows["flux"], rows["ivar"], rows["mask"], own, wavelength, path)
+    parts = (rows["flux"], rows["ivar"], rows["mask"], own, wavelength, path)
+    redshift = objects["redshift"][0] if frame == "rest" else None
+    made = common_grid(*parts, redshift=redshift, medium=medium)
+    labels: dict[str, Any] = {"units": FLUX_UNITS, "objects": objects, "attrs": ATTRS, "frame": frame, "medium": medium}
     return spectra_dataset(made["flux"], parse_grid(wavelength, path), ivar=made["ivar"], mask=made["mask"], **labels)
 
 

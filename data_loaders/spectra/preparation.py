@@ -72,9 +72,7 @@ def prepare(
     ((1, 31), 1.0, 3.75)
     """
     where = ds.encoding.get("source", "spectra")
-    for name, value, known in (("frame", frame, FRAMES), ("medium", medium, MEDIA)):
-        if value not in (None, *known):
-            raise DataError(where, f"--{name} must be one of {', '.join(known)}; given: {value!r}")
+    _check_choices(frame, medium, where)
     if main_variable(ds).dims != ("sample", "wavelength"):
         found = main_variable(ds).dims
         raise DataError(
@@ -83,6 +81,12 @@ def prepare(
     if wavelength is not None or frame is not None or medium is not None:
         ds = _moved(ds, None if wavelength is None else parse_grid(wavelength, where), frame, medium, where)
     return ds if normalize is None else _normalized(ds, normalize, where)
+
+
+def _check_choices(frame: str | None, medium: str | None, where: object) -> None:
+    for name, value, known in (("frame", frame, FRAMES), ("medium", medium, MEDIA)):
+        if value not in (None, *known):
+            raise DataError(where, f"--{name} must be one of {', '.join(known)}; given: {value!r}")
 
 
 def parse_grid(text: str | Any, where: object = "wavelength") -> np.ndarray:
@@ -124,8 +128,11 @@ def common_grid(
     wavelength: xr.Variable,
     grid: str | np.ndarray,
     where: object = "spectra",
+    *,
+    redshift: np.ndarray | None = None,
+    medium: str = "vacuum",
 ) -> dict[str, xr.Variable]:
-    """Return spectra that each have wavelengths of their own on one grid, lazily.
+    """Return spectra that each have vacuum wavelengths of their own on one grid, lazily.
 
     Parameters
     ----------
@@ -135,6 +142,10 @@ def common_grid(
         As ``wavelength`` of `prepare`.
     where : path-like
         The file, for messages.
+    redshift : ndarray (sample,), optional
+        Brings spectra as observed to the rest frame, of which `grid` then is.
+    medium : {"vacuum", "air"}
+        Of `grid`.
 
     Returns
     -------
@@ -148,9 +159,12 @@ def common_grid(
     >>> made["mask"].values.astype(int).tolist()
     [[0, 0, 0, 1, 1], [1, 0, 0, 0, 0]]
     """
-    step = Resampled(
-        Stored(flux, ivar, mask), wavelength, parse_grid(grid, where), np.ones(len(flux)), where=str(where)
-    )
+    before: Step = Stored(flux, ivar, mask)
+    factor = np.ones(len(flux))
+    if redshift is not None:
+        factor = 1 / (1 + _known_redshifts(redshift, where))
+        before = Scaled(before, 1 / factor)
+    step = Resampled(before, wavelength, parse_grid(grid, where), factor, ("vacuum", medium), str(where))
     return variables(step, {"flux": flux, "ivar": ivar, "mask": mask})
 
 
@@ -198,7 +212,11 @@ def _redshifts(ds: xr.Dataset, where: object) -> np.ndarray:
         raise DataError(
             where, "a change of frame needs the coordinate redshift, which the spectra lack; leave --frame out"
         )
-    redshift = np.broadcast_to(ds["redshift"].values.astype(np.float64), (ds.sizes["sample"],))
+    return _known_redshifts(np.broadcast_to(ds["redshift"].values, (ds.sizes["sample"],)), where)
+
+
+def _known_redshifts(values: np.ndarray, where: object) -> np.ndarray:
+    redshift = np.asarray(values, np.float64)
     bad = ~(np.isfinite(redshift) & (redshift > -1))
     if bad.any():
         told = f"{bad.sum()} of {bad.size} redshifts are unknown or not above -1, the first of sample {bad.argmax()}"

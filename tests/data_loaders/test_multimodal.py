@@ -9,6 +9,7 @@ from makers_spectra import MULTIMODAL_GRID as GRID
 from makers_spectra import write_multimodal as write
 
 from data_loaders import DataError, open_field
+from data_loaders.spectra import prepare, spectra_dataset
 
 
 def test_spectra_padded_at_the_end_have_one_axis(tmp_path):
@@ -89,3 +90,33 @@ def test_a_truncated_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(DataError, match=r"a\.hdf5: "):
         open_field(path).flux.load()
+
+
+def test_rows_of_their_own_wavelengths_go_to_a_grid_of_the_rest_frame(tmp_path):
+    """The grid is that of the frame that is asked for, as for any other spectra."""
+    z = np.array([0.1, 0.2], np.float64)
+    lam = 3700.0 + np.arange(700) + np.array([[0.0], [0.3]])
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["object_id"], file["Z"] = np.arange(2), z
+        # A line at 3500 Angstrom at rest.
+        flux = 1 + np.exp(-0.5 * ((lam / (1 + z[:, None]) - 3500) / 3) ** 2)
+        values = {"lambda": lam, "flux": flux, "ivar": np.ones_like(lam), "mask": np.zeros(lam.shape, bool)}
+        for name, value in values.items():
+            file[f"spectrum_{name}"] = value
+    with pytest.raises(DataError, match="row 1 has 700 pixels of other wavelengths"):
+        open_field(path, frame="rest")
+    ds = open_field(path, wavelength="3450:3550:2", frame="rest")
+    assert ds.wavelength.attrs["frame"] == "rest"
+    assert not ds.mask.values[0].any()
+    assert ds.wavelength.values[np.argmax(ds.flux.values[0])] == 3500
+    np.testing.assert_allclose(ds.flux.values[0, 0], 1.1, rtol=1e-6)
+    one = spectra_dataset(flux[:1], lam[0], ivar=np.ones((1, 700)), units="", objects={"redshift": z[:1]})
+    one = prepare(one, wavelength="3450:3550:2", frame="rest")
+    np.testing.assert_allclose(ds.ivar.values[0], one.ivar.values[0], rtol=1e-6)
+    air = open_field(path, wavelength="3450:3550:2", frame="rest", medium="air")
+    assert air.wavelength.values.tolist() == ds.wavelength.values.tolist()
+    shift = np.average(air.wavelength, weights=air.flux[0] - 1.1) - np.average(ds.wavelength, weights=ds.flux[0] - 1.1)
+    np.testing.assert_allclose(shift, -1.0, atol=0.05)
+    with pytest.raises(DataError, match="frame must be one of"):
+        open_field(path, wavelength="3450:3550:2", frame="galactic")
