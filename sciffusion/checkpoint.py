@@ -101,6 +101,13 @@ class Checkpoint:
             raise ValueError(
                 f"{path}: checkpoint format {version}; this sciffusion reads up to {FORMAT_VERSION}: update sciffusion"
             )
+        try:
+            return cls._of(tensors, header)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: a checkpoint whose parts do not fit together ({error!r})") from error
+
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], header: dict[str, Any]) -> Checkpoint:
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "coords": {}, "conditions": {}}
         for name, value in tensors.items():
             part, _, key = name.partition("/")
@@ -144,5 +151,5 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             if header is None:
                 raise ValueError(f"{path}: a safetensors file, but not of sciffusion (no {_KEY!r} in its header)")
             return {name: stored.get_tensor(name) for name in stored.keys()}, json.loads(header)  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not a safetensors file, or damaged ({error})") from error

@@ -7,8 +7,9 @@ maps = model.generate(16, conditions={"Omega_m": 0.3, "sigma_8": 0.8}, seed=1)
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,31 @@ def build_denoiser(
     return Denoiser(unet, build_schedule(diffusion), PREDICTIONS[diffusion.prediction])
 
 
+def _refuse_other_weights(
+    source: Path | None, network: Mapping[str, Any], build: Callable[[], Denoiser], weights: Mapping[str, Tensor]
+) -> None:
+    """Raise `ValueError` unless the settings make a network of these weights.
+
+    Shapes alone are built: a few bytes of settings in a file from elsewhere must not ask for memory or time that its
+    weights do not fill.
+    """
+    where = source or "the checkpoint"
+    if network["blocks"] * len(network["channels"]) > len(weights):
+        raise ValueError(f"{where}: its settings tell of more blocks than it has weights; it is damaged")
+    try:
+        with torch.device("meta"):
+            shapes = {name: tuple(value.shape) for name, value in build().backbone.state_dict().items()}
+    except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond any memory
+        raise ValueError(f"{where}: its settings make no network ({error}); it is damaged") from error
+    held = {name: tuple(value.shape) for name, value in weights.items()}
+    odd = sorted(name for name in {*shapes, *held} if shapes.get(name) != held.get(name))
+    if odd:
+        raise ValueError(
+            f"{where}: the weight {odd[0]!r} has the shape {held.get(odd[0])}, its settings tell of "
+            f"{shapes.get(odd[0])}; it is damaged"
+        )
+
+
 @dataclass(frozen=True)
 class Model:
     """A trained diffusion model with everything that makes its samples fields.
@@ -122,15 +148,17 @@ class Model:
     def __post_init__(self) -> None:
         config, field = self.header["config"], self.header["field"]
         boundary = tuple(self.checkpoint.coords[dim].attrs["boundary"] for dim in self._grid)
-        network = UNetConfig(**config["network"])
-        denoiser = build_denoiser(
+        build = partial(
+            build_denoiser,
             DiffusionConfig(**config["diffusion"]),
-            network,
+            UNetConfig(**config["network"]),
             boundary,
             field["channels"],
             self.conditions.scalars,
             self.conditions.maps,
         )
+        _refuse_other_weights(self.source, config["network"], build, self.checkpoint.weights)
+        denoiser = build()
         denoiser.backbone.load_state_dict(self.checkpoint.weights)
         object.__setattr__(self, "device", pick_device(self.device))
         object.__setattr__(self, "denoiser", denoiser.to(self.device).eval().requires_grad_(False))

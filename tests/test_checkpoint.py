@@ -115,3 +115,16 @@ def test_no_pickle_inside(tmp_path):
     header = json.loads(content[8 : 8 + length])
     assert json.loads(header["__metadata__"]["sciffusion"])["format_version"] == 2
     assert set(header) == {"__metadata__", "network/w", "network/b", "coords/x", "conditions/Omega_m"}
+
+
+@pytest.mark.parametrize("damage", ["part", "coords", "json"])
+def test_parts_that_do_not_fit_are_refused_in_words(tmp_path, damage):
+    """A stranger's file may hold anything."""
+    path = tmp_path / "c.safetensors"
+    header = {"format_version": 2, "conditions": {}, "coords": {"x": {}} if damage == "coords" else {}}
+    text = "{" if damage == "json" else json.dumps(header)
+    save_file(
+        {"other/w" if damage == "part" else "network/w": torch.zeros(2)}, str(path), metadata={"sciffusion": text}
+    )
+    with pytest.raises(ValueError, match=r"c\.safetensors.*(do not fit|damaged)"):
+        Checkpoint.open(path)

@@ -274,3 +274,14 @@ def test_odd_scalars_and_masks_are_refused_and_extrapolation_in_any_pixel_warns(
     error[7] = -4
     with pytest.warns(UserWarning, match="log_error = -4 lies outside the training set's range -3 to -1"):
         model.generate(1, conditions={"log_error": error}, progress=False)
+
+
+@pytest.mark.parametrize(
+    "network", [{"channels": [10**6, 10**6]}, {"blocks": 10**9}, {"patch": 10**9}, {"channels": [8]}]
+)
+def test_settings_that_do_not_fit_the_weights_take_no_memory(network):
+    """Terabytes in a few bytes of a stranger's file."""
+    stored = checkpoint((8, 8))
+    stored.header["config"]["network"] |= {"attention_levels": 0, **network}
+    with pytest.raises(ValueError, match="damaged"):
+        Model(stored, device="cpu")

@@ -106,18 +106,19 @@ class FluxDistribution(Statistic):
         return np.array([each[len(each) // 2] for each in self.pixels.bins()])
 
     def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
-        """Return the flux (sample, place), nan where a pixel is bad; and the share of ``outliers`` (sample, 1)."""
+        """Return the flux (sample, place), nan where a pixel is bad; numbers of good pixels and ``outliers``."""
         good, used = good_pixels(part), self.pixels.used
         flux = np.where(good, self.pixels.median + self.pixels.offset(part), np.nan)
         beyond = good & (np.abs(part.values - self.pixels.median) > REACH * self.pixels.sigma)
-        return {"flux": flux[:, self.places], "outliers": beyond[:, used].mean(axis=1, keepdims=True)}
+        counts = {"good": good, "outliers": beyond}
+        numbers = {name: each[:, used].sum(axis=1, keepdims=True) for name, each in counts.items()}
+        return {"flux": flux[:, self.places], **numbers}
 
     def averages(self, measured: Measured, weight: np.ndarray) -> dict[str, np.ndarray]:
-        """Return quantile functions (splits, place, probability), and the share of outliers (splits, 1)."""
-        return {
-            "quantiles": quantile_functions(measured["flux"], weight),
-            "outliers": weight @ measured["outliers"],
-        }
+        """Return quantile functions (splits, place, probability), and the share of outliers of good pixels."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = weight @ measured["outliers"] / (weight @ measured["good"])
+        return {"quantiles": quantile_functions(measured["flux"], weight), "outliers": share}
 
     def scores(self, real: Measured) -> list[Score]:
         """Return distances of distributions and of their central parts over the wavelengths, and of outliers."""

@@ -111,6 +111,14 @@ def test_one_wild_spectrum_does_not_decide():
     assert row(found, "outliers")["generated"] == 0
 
 
+def test_the_share_of_outliers_is_one_of_good_pixels():
+    mask = np.zeros((200, 100), dtype=bool)
+    mask[:, 50:] = np.arange(200)[:, None] % 2 == 0  # half of the spectra lack half of their pixels
+    real, generated = spectra(200, seed=1, mask=mask), spectra(200, seed=2)
+    real.values[4] += 1000  # 50 good pixels
+    assert row(compare(real, generated, splits=20), "outliers")["real"] == pytest.approx(50 / np.sum(~mask))
+
+
 def test_grids_may_be_uneven_but_must_agree():
     real = spectra(20, seed=1)
     step = real.wavelength.diff("wavelength")
