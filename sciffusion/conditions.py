@@ -200,7 +200,11 @@ def _dims(field: xr.DataArray, name: str) -> tuple[str, ...]:
     for dims in known[name == MASK :]:
         if name in field.coords and set(field[name].dims) == set(dims):
             return dims
-    fitting = [str(key) for key, value in field.coords.items() if any(set(value.dims) == set(dims) for dims in known)]
+    fitting = [
+        str(key)
+        for key, value in field.coords.items()
+        if key != "sample" and value.dtype.kind in "biuf" and any(set(value.dims) == set(dims) for dims in known)
+    ]
     raise ValueError(
         f"no condition {name!r} along sample or on ({', '.join(known[1])}); the data have "
         f"{', '.join(fitting) or 'none'}"

@@ -26,6 +26,7 @@ from sciffusion.units import k_unit
 __all__ = ["DIAGNOSTICS", "FILES", "Comparison", "compare", "refuse_existing", "written_files"]
 
 _EXAMPLES = 4
+_MOST_ERRORS = 256  # samples that tell the typical error of a set
 
 
 def compare(
@@ -191,12 +192,23 @@ def _described_grid(real: xr.DataArray) -> dict[str, Any]:
 
 def _noise(real: xr.DataArray, generated: xr.DataArray) -> str | None:
     """Return in words which spectra are compared; of spectra also if nothing is known."""
-    ours, theirs = (str(field.attrs.get("noise", "")) for field in (real, generated))
+    ours, theirs = (_told_noise(field) for field in (real, generated))
     if not (ours or theirs or is_spectrum(real)):
         return None
     if ours == theirs:
         return f"noise: {ours or 'not stated'}"
     return f"noise: real {ours or 'not stated'}; generated {theirs or 'not stated'}"
+
+
+def _told_noise(field: xr.DataArray) -> str:
+    """Return the attribute ``noise``, with the typical error where the coordinate ``log_error`` [dex] tells each."""
+    said = str(field.attrs.get("noise", ""))
+    if "log_error" not in field.coords:
+        return said
+    size = field.sizes["sample"]
+    some = field["log_error"].isel(sample=np.unique(np.linspace(0, size - 1, min(size, _MOST_ERRORS)).astype(int)))
+    known = some.values[np.isfinite(some.values)]
+    return f"{said}, median {np.median(known):.2f} dex".lstrip(", ") if known.size else said
 
 
 def _examples(field: xr.DataArray) -> xr.DataArray:

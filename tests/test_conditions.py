@@ -139,3 +139,10 @@ def test_scales_are_measured_from_the_table_where_a_file_has_none():
     table = np.linspace(0.1, 0.5, 12)
     scale = Conditions({"Omega_m": table}, {"Omega_m": ""}).scales["Omega_m"]
     assert scale == pytest.approx((table.mean(), table.std(), 0.1, 0.5))
+
+
+def test_an_unknown_condition_is_told_beside_those_that_may_be_chosen():
+    coords = {"age": ("sample", [1.0, 2.0]), "kind": ("sample", ["a", "b"]), "sample": [0, 1]}
+    field = xr.DataArray(np.ones((2, 4)), dims=("sample", "x"), coords=coords)
+    with pytest.raises(ValueError, match=r"no condition 'agee'.*the data have age$"):
+        Conditions.of(field, ["agee"])

@@ -205,3 +205,16 @@ def test_means_by_type_leave_out_bad_pixels_and_unknown_types():
         mean_by(flux, ["M", "L"])
     with pytest.raises(ValueError, match="no sample of 'flux' has a class"):
         mean_by(flux, [""] * 6)
+
+
+def test_clean_and_noisy_spectra_are_told_apart():
+    sets = [
+        spectra(20, seed=i)
+        .assign_coords(log_error=(("sample", "wavelength"), np.full((20, 100), level)))
+        .assign_attrs(noise="in each pixel of its log_error")
+        for i, level in enumerate((-1.5, -3.0))
+    ]
+    text = "in each pixel of its log_error, median"
+    told = compare(*sets, splits=5).scores["noise"]
+    assert told == f"noise: real {text} -1.50 dex; generated {text} -3.00 dex"
+    assert compare(sets[0], sets[0], splits=5).scores["noise"] == f"noise: {text} -1.50 dex"
