@@ -21,6 +21,7 @@ from record import FIGURES, circumstances, score_rows, table, write
 
 import sciffusion
 from sciffusion import plot
+from sciffusion.draw import GENERATED, REAL
 from sciffusion.statistics import density_contrast, power_spectrum
 
 PARAMETERS = ("Omega_m", "sigma_8")
@@ -57,8 +58,8 @@ def response(real: xr.DataArray, drawn: xr.DataArray) -> tuple[Figure, list[list
     below = k.values < 0.8 * np.pi / float(real["x"][1] - real["x"][0])
     for i, name in enumerate(PARAMETERS):
         for values, error, label, color in (
-            (a, a_error, "simulated", plot.REAL),
-            (b, b_error, "drawn", plot.GENERATED),
+            (a, a_error, "simulated", REAL),
+            (b, b_error, "drawn", GENERATED),
         ):
             axes[i].fill_between(k, values[i] - error[i], values[i] + error[i], color=color, alpha=0.25, lw=0)
             axes[i].plot(k, values[i], color=color, label=label)
