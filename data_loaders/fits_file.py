@@ -29,8 +29,12 @@ _BLOCK, _CARD = 2880, 80
 _GZIP = b"\x1f\x8b"
 _MOST_AXES = 999
 _WHOLE = 2**32 - 1  # what 32-bit words of an HDU with a checksum add up to, carries around the end
-_KEYWORDS = (b"BITPIX ", b"NAXIS", b"PCOUNT ", b"GCOUNT ", b"GROUPS ", b"TFIELDS ", b"DATASUM ", b"CHECKSUM")
-_VALUE = re.compile(rb"= *('(?:[^']|'')*'|[^ /]*)")
+_KEYWORDS = (
+    b"SIMPLE ", b"XTENSION", b"BITPIX ", b"NAXIS", b"PCOUNT ", b"GCOUNT ", b"GROUPS ", b"TFIELDS ", b"ZIMAGE ",
+    b"DATASUM ", b"CHECKSUM",
+)  # fmt: skip
+_KINDS = {"SIMPLE": rb"T", "XTENSION": rb"'[ -~]*'", "GROUPS": rb"[TF]", "ZIMAGE": rb"[TF]"}
+_VALUE = re.compile(rb"= *('(?:[^']|'')*'|[^ /]*)(?: *| */[ -~]*)")
 
 
 @contextmanager
@@ -62,7 +66,7 @@ def _check(path: str, modified: int, size: int) -> None:
         start = 0
         while header := _header(path, stream, start):
             begin = start + len(header)
-            cards = _cards(header)
+            cards = _cards(path, header, start)
             length = _length(path, cards, start)
             span = -(-length // _BLOCK) * _BLOCK
             # The end of a gzipped file is known when it is reached.
@@ -95,13 +99,20 @@ def _keywords(header: bytes) -> list[bytes]:
     return [header[at : at + 8] for at in range(0, len(header), _CARD)]
 
 
-def _cards(header: bytes) -> dict[str, bytes]:
-    """Values of the keywords that tell where data are, as they are written; of one that comes twice, the first."""
+def _cards(path: str, header: bytes, start: int) -> dict[str, bytes]:
+    """Values of the keywords that tell what an HDU is and where its data are, as they are written."""
     found: dict[str, bytes] = {}
-    for i, key in enumerate(_keywords(header)):
-        if key.startswith(_KEYWORDS) and (match := _VALUE.match(header[i * _CARD + 8 : (i + 1) * _CARD])):
-            found.setdefault(key.decode().strip(), match[1])
+    for i, keyword in enumerate(_keywords(header)):
+        if keyword.startswith(_KEYWORDS):
+            key, match = keyword.decode().strip(), _VALUE.fullmatch(header[i * _CARD + 8 : (i + 1) * _CARD])
+            if match is None or not re.fullmatch(_KINDS.get(key, rb".*"), match[1]):
+                raise _damaged(path, start, header[i * _CARD : (i + 1) * _CARD].decode("latin1").strip())
+            found.setdefault(key, match[1])
     return found
+
+
+def _damaged(path: str, start: int, told: str) -> DataError:
+    return DataError(path, f"the header at byte {start} is damaged: {told}; copy it anew")
 
 
 def _length(path: str, cards: dict[str, bytes], start: int) -> int:
@@ -110,13 +121,12 @@ def _length(path: str, cards: dict[str, bytes], start: int) -> int:
     def number(key: str, default: bytes | None, low: int, high: int) -> int:
         text = cards.get(key, default)
         if text is None or not re.fullmatch(rb"[+-]?\d{1,19}", text) or not low <= int(text) <= high:
-            said = "is missing" if text is None else f"= {text.decode('latin1')}"
-            raise DataError(path, f"the header at byte {start} is damaged: {key} {said}; copy it anew")
+            raise _damaged(path, start, f"{key} is missing" if text is None else f"{key} = {text.decode()}")
         return int(text)
 
     bits = number("BITPIX", None, -64, 64)
     if bits not in (8, 16, 32, 64, -32, -64):
-        raise DataError(path, f"the header at byte {start} is damaged: BITPIX = {bits}; copy it anew")
+        raise _damaged(path, start, f"BITPIX = {bits}")
     axes = number("NAXIS", None, 0, _MOST_AXES)
     lengths = [number(f"NAXIS{i}", None, 0, 2**63 - 1) for i in range(1, axes + 1)]
     number("TFIELDS", b"0", 0, _MOST_AXES)

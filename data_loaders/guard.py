@@ -27,9 +27,13 @@ _FLOOR = 1 << 26
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turn an error of the block into a `DataError` that names the file; one that does, or a missing package, stays."""
+    """Turn an error of the block into a `DataError` that names the file; one that does, or a missing package, stays.
+
+    Numbers that overflow, as damaged ones do, are judged by what comes of them, not by a warning on the way.
+    """
     try:
-        yield
+        with np.errstate(all="ignore"):
+            yield
     except (DataError, ImportError):
         raise
     except Exception as error:

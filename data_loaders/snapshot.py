@@ -63,14 +63,21 @@ def _assigned(source: Assigned) -> np.ndarray:
                 add_particles(mass, position, masses, snapshot.box_size)
                 bar.update(len(position))
     cell = snapshot.box_size / n
-    if not source.axes:
-        return (mass / cell**3).astype(np.float32)[None]
-    depth = n // source.slabs
+    density = (_projected(mass, source) / cell**2) if source.axes else (mass / cell**3)[None]
+    if not density.max() <= np.finfo(np.float32).max:
+        told = "masses are too large, or the box too small, for a density in float32"
+        raise DataError(snapshot.files[0], f"{told}: damaged; copy it anew")
+    return density.astype(np.float32)
+
+
+def _projected(mass: np.ndarray, source: Assigned) -> np.ndarray:
+    """Mass in the cells of each slab along each axis (axes * slabs, n, n)."""
+    n, depth = source.grid, source.grid // source.slabs
     maps = [
         np.moveaxis(mass, 2 - _AXES.index(axis), 0).reshape(source.slabs, depth, n, n).sum(axis=1)
         for axis in source.axes
     ]
-    return (np.concatenate(maps) / cell**2).astype(np.float32)
+    return np.concatenate(maps)
 
 
 def _matches(path: Path, head: bytes) -> bool:

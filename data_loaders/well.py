@@ -180,7 +180,9 @@ def _axes(path: Path, file: Any, dims: list[str]) -> dict[str, xr.Variable]:
     axes = {}
     for dim in dims:
         attrs = {"units": ""} | ({"boundary": boundaries[dim]} if dim in boundaries else {})
-        axes[dim] = xr.Variable(dim, np.asarray(file[f"dimensions/{dim}"][()]), attrs)
+        item = file[f"dimensions/{dim}"]
+        check_size(path, str(item.name), item.dtype.itemsize * item.size)
+        axes[dim] = xr.Variable(dim, np.asarray(item[()]), attrs)
     return axes
 
 
