@@ -107,7 +107,7 @@ def test_a_file_without_wavelengths(folder):
     hdu = fits.PrimaryHDU(np.ones(43))
     hdu.writeto(folder / "m0001V.fits", overwrite=True)
     with pytest.raises(DataError, match=r"m0001V.fits: expected a row of pixels with CRVAL1 and CDELT1"):
-        open_field(folder / "m0001V.fits")
+        open_field(folder / "m0001V.fits", reader="miles")
 
 
 def test_the_library(shared_data):
