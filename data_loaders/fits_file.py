@@ -83,12 +83,12 @@ def _header(path: str, stream: Any, start: int) -> bytes:
     while block := stream.read(_BLOCK):
         if start and not header and not block.strip(b"\0 "):
             return b""
-        expected = b"" if header else b"XTENSION" if start else b"SIMPLE"
+        expected = b"" if header else b"XTENSION=" if start else b"SIMPLE  ="
         if not block.startswith(expected) or not re.fullmatch(rb"[ -~]+", block[::_CARD]):
             told = f"expected a header at byte {start}: truncated, or a length in a header before it is wrong"
             raise DataError(path, f"{told}; copy it anew")
         header += block
-        if b"END     " in _keywords(block):
+        if b"END" + b" " * 77 in [block[at : at + _CARD] for at in range(0, _BLOCK, _CARD)]:
             return header
     if header:
         raise DataError(path, f"truncated: the header at byte {start} has no END; copy it anew")

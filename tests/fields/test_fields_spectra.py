@@ -48,7 +48,7 @@ def test_its_conditions_are_scalars_and_a_map(stars):
     assert conditions.scalars == ("J_H", "H_K")
     assert conditions.maps == ("log_error",)
     assert conditions.units == {"J_H": "mag", "H_K": "mag", "log_error": "dex"}
-    assert np.isnan(stars["J_H"].values).sum() == 81  # limits of 2MASS, and one number copied into all bands, are no colors
+    assert np.isnan(stars["J_H"].values).sum() == 81  # limits, or one number for all bands
 
 
 def test_its_transform_gives_unit_variance_everywhere(stars):
