@@ -84,10 +84,14 @@ def _scores(scores: dict[str, Any]) -> Iterator[str]:
 def _grid(coords: Any, dims: Sequence[Any]) -> Iterator[str]:
     for dim in dims:
         coord = coords[dim]
-        step = float(coord[1] - coord[0]) if coord.size > 1 else float("nan")
+        steps = (
+            abs(coord.values[1:].astype(float) - coord.values[:-1].astype(float)) if coord.size > 1 else [float("nan")]
+        )
+        low, high = min(steps), max(steps)
+        step = f"{low:.6g} to {high:.6g}" if high > 1.01 * low else f"{steps[0]:g}"
         units = coord.attrs.get("units", "")
         yield (
-            f"  {dim}: {coord.size} pixels of {step:g} {units}, {float(coord[0]):g} to {float(coord[-1]):g} {units}, "
+            f"  {dim}: {coord.size} pixels of {step} {units}, {float(coord[0]):g} to {float(coord[-1]):g} {units}, "
             f"boundary {coord.attrs.get('boundary', 'not said')}"
         )
 

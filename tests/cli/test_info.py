@@ -130,3 +130,12 @@ def test_a_folder_of_files_is_described(tmp_path, capsys):
         np.save(tmp_path / "fiducial" / str(i) / "df_m_64_CIC_z=0.npy", np.zeros((4, 4, 4), np.float32))
     lines = told(tmp_path / "fiducial", capsys)
     assert "dims: sample 2, z 4, y 4, x 4" in lines
+
+
+def test_pixels_of_an_uneven_axis_are_a_range(tmp_path, capsys):
+    wavelength = xr.DataArray(np.geomspace(4000.0, 8000, 11), dims="wavelength", name="wavelength")
+    wavelength.attrs.update(units="Angstrom", boundary="reflect")
+    flux = xr.DataArray(np.ones((2, 11)), dims=("sample", "wavelength"), coords={"wavelength": wavelength}, name="flux")
+    write_field(flux.assign_attrs(units=""), tmp_path / "spectra.h5")
+    line = "  wavelength: 11 pixels of 287.094 to 535.873 Angstrom, 4000 to 8000 Angstrom, boundary reflect"
+    assert line in told(tmp_path / "spectra.h5", capsys)
