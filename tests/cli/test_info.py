@@ -137,5 +137,5 @@ def test_pixels_of_an_uneven_axis_are_a_range(tmp_path, capsys):
     wavelength.attrs.update(units="Angstrom", boundary="reflect")
     flux = xr.DataArray(np.ones((2, 11)), dims=("sample", "wavelength"), coords={"wavelength": wavelength}, name="flux")
     write_field(flux.assign_attrs(units=""), tmp_path / "spectra.h5")
-    line = "  wavelength: 11 pixels of 287.094 to 535.873 Angstrom, 4000 to 8000 Angstrom, boundary reflect"
+    line = "  wavelength: 11 pixels of 287.094 to 535.736 Angstrom, 4000 to 8000 Angstrom, boundary reflect"
     assert line in told(tmp_path / "spectra.h5", capsys)
