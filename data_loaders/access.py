@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from data_loaders.errors import DataError
 from data_loaders.files import refuse_existing
+from data_loaders.fits_file import check_fits
 from data_loaders.guard import guarded, naming
 from data_loaders.hdf5_types import check_types
 from data_loaders.join import join
@@ -113,7 +114,7 @@ def _prepared(
     """One file as labelled fields; what has to be closed is added to `opened`."""
     if not path.exists():
         raise DataError(path, "no such file")
-    check_types(path)
+    _check_damage(path)
     chosen = find_reader(path, name)
     spectral = {key: value for key, value in options.items() if key in SPECTRAL and key not in chosen.options}
     mine = {key: value for key, value in options.items() if key not in spectral}
@@ -127,6 +128,13 @@ def _prepared(
         ds = _spectra_prepared(ds, path, spectral)
     check_layout(ds, path)
     return ds
+
+
+def _check_damage(path: Path) -> None:
+    """Raise a `DataError` for damage that would crash or delude the library of a format."""
+    if path.is_file():
+        check_types(path)
+        check_fits(path)
 
 
 def _refuse_unknown(path: Path, chosen: Reader, options: Mapping[str, Any]) -> None:

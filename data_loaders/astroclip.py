@@ -4,6 +4,7 @@ Each group (``0`` to ``9``) has ``spectra`` (n, 7781, 1) on the grid of DESI, ``
 ``redshifts`` and ``targetids``. See Parker et al. 2024, MNRAS 531, 4990.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from data_loaders.errors import DataError
-from data_loaders.guard import naming
+from data_loaders.guard import check_size, naming
 from data_loaders.hdf5 import MAGIC
 from data_loaders.lazy import HDF5Array, RowSource, lazy_variable
 from data_loaders.probe import Item, hdf5_items
@@ -74,7 +75,10 @@ def _parts(path: Path, items: Mapping[str, Item], kind: str) -> list[HDF5Array]:
         counts = {label: items[f"{group}/{label}"].shape for label in _LABELS}
         if any(shape[:1] != item.shape[:1] for shape in counts.values()):
             raise DataError(path, f"group {group}: {kind} {item.shape} and {counts} differ in their number of rows")
-        parts.append(HDF5Array(path, f"{group}/{kind}", item.shape, np.dtype(item.dtype).newbyteorder("=")))
+        dtype = np.dtype(item.dtype)
+        for name, shape in {kind: item.shape[1:], **counts}.items():
+            check_size(path, f"{group}/{name}", dtype.itemsize * math.prod(shape))
+        parts.append(HDF5Array(path, f"{group}/{kind}", item.shape, dtype.newbyteorder("=")))
     expected = {"spectra": (3, 1), "images": (4, len(BANDS))}[kind]
     for part in parts:
         if (len(part.shape), part.shape[-1]) != expected or part.shape[1:] != parts[0].shape[1:]:

@@ -31,9 +31,15 @@ _MOST_AXES = 999
 _WHOLE = 2**32 - 1  # what 32-bit words of an HDU with a checksum add up to, carries around the end
 _KEYWORDS = (
     b"SIMPLE ", b"XTENSION", b"BITPIX ", b"NAXIS", b"PCOUNT ", b"GCOUNT ", b"GROUPS ", b"TFIELDS ", b"ZIMAGE ",
-    b"DATASUM ", b"CHECKSUM",
+    b"ZVAL", b"DATASUM ", b"CHECKSUM",
 )  # fmt: skip
-_KINDS = {"SIMPLE": rb"T", "XTENSION": rb"'[ -~]*'", "GROUPS": rb"[TF]", "ZIMAGE": rb"[TF]"}
+_KINDS = {
+    "SIMPLE": rb"T",
+    "XTENSION": rb"'[ -~]*'",
+    "GROUPS": rb"[TF]",
+    "ZIMAGE": rb"[TF]",
+    "ZVAL": rb"\d{1,6}|[+-]?\d*\.\d*|[+-]?[\d.]+[ED][+-]?\d+",  # a negative size of numbers takes all memory
+}
 _VALUE = re.compile(rb"= *('(?:[^']|'')*'|[^ /]*)(?: *| */[ -~]*)")
 
 
@@ -52,29 +58,40 @@ def opened(path: Path, **options: Any) -> Iterator[Any]:
             yield hdus
 
 
-def check_fits(path: str | os.PathLike) -> None:
-    """Raise a `DataError` if a FITS file is damaged as far as its headers and checksums tell."""
+def check_fits(path: str | os.PathLike) -> tuple[bool, ...]:
+    """Return of each HDU of a FITS file whether its data are there whole; nothing of another file.
+
+    Raises
+    ------
+    DataError
+        The file is damaged, as far as its headers and checksums tell.
+    """
     status = os.stat(path)
-    _check(str(path), status.st_mtime_ns, status.st_size)
+    return _check(str(path), status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=1024)
-def _check(path: str, modified: int, size: int) -> None:
+def _check(path: str, modified: int, size: int) -> tuple[bool, ...]:
     with open(path, "rb") as stream:
         packed = stream.read(2) == _GZIP
+    whole: list[bool] = []
     with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
-        start = 0
+        if stream.read(6) != b"SIMPLE":
+            return ()
+        start = stream.seek(0)
         while header := _header(path, stream, start):
-            begin = start + len(header)
             cards = _cards(path, header, start)
             length = _length(path, cards, start)
-            span = -(-length // _BLOCK) * _BLOCK
-            # The end of a gzipped file is known when it is reached.
-            _check_sums(path, stream, (start, header, cards), span if packed or begin + span <= size else None)
-            if not packed and begin + span >= size:
-                return
-            start = begin + span
+            begin, start = start, start + len(header) + -(-length // _BLOCK) * _BLOCK
+            # Where a gzipped file ends is known when it is reached.
+            end = stream.seek(begin + len(header) + length) if packed else size
+            whole.append(end >= begin + len(header) + length)
+            stream.seek(begin + len(header))
+            _check_sums(path, stream, (begin, header, cards), length if whole[-1] else None)
+            if not packed and start >= size:
+                break
             stream.seek(start)
+    return tuple(whole)
 
 
 def _header(path: str, stream: Any, start: int) -> bytes:
@@ -105,7 +122,7 @@ def _cards(path: str, header: bytes, start: int) -> dict[str, bytes]:
     for i, keyword in enumerate(_keywords(header)):
         if keyword.startswith(_KEYWORDS):
             key, match = keyword.decode().strip(), _VALUE.fullmatch(header[i * _CARD + 8 : (i + 1) * _CARD])
-            if match is None or not re.fullmatch(_KINDS.get(key, rb".*"), match[1]):
+            if match is None or not re.fullmatch(_KINDS.get(key.rstrip("0123456789"), rb".*"), match[1]):
                 raise _damaged(path, start, header[i * _CARD : (i + 1) * _CARD].decode("latin1").strip())
             found.setdefault(key, match[1])
     return found
@@ -140,7 +157,7 @@ def _length(path: str, cards: dict[str, bytes], start: int) -> int:
     return abs(bits) // 8 * number("GCOUNT", b"1", 0, 2**63 - 1) * (number("PCOUNT", b"0", 0, 2**63 - 1) + total)
 
 
-def _check_sums(path: str, stream: Any, unit: tuple[int, bytes, dict[str, bytes]], span: int | None) -> None:
+def _check_sums(path: str, stream: Any, unit: tuple[int, bytes, dict[str, bytes]], length: int | None) -> None:
     """Compare CHECKSUM and DATASUM of an HDU, whose data are next in the stream, with what they should be."""
     start, header, cards = unit
     told = cards.get("DATASUM", b"").strip(b"' ")
@@ -149,6 +166,8 @@ def _check_sums(path: str, stream: Any, unit: tuple[int, bytes, dict[str, bytes]
         return
     if checksum and (_sum(header) + int(told)) % _WHOLE:
         raise DataError(path, f"the header at byte {start} does not have its CHECKSUM: {_ALTERED}")
+    # Bytes that fill the last block up count, too.
+    span = None if length is None else -(-length // _BLOCK) * _BLOCK
     if span is not None and span <= CHECKED and (_sum(stream.read(span)) - int(told)) % _WHOLE:
         raise DataError(path, f"the data of the header at byte {start} do not have their DATASUM: {_ALTERED}")
 
@@ -160,4 +179,4 @@ _ALTERED = (
 
 
 def _sum(content: bytes) -> int:
-    return int(np.frombuffer(content[: len(content) // 4 * 4], ">u4").sum(dtype=np.uint64))
+    return int(np.frombuffer(content + bytes(-len(content) % 4), ">u4").sum(dtype=np.uint64))

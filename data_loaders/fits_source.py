@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from data_loaders.errors import DataError
-from data_loaders.fits_file import opened
+from data_loaders.fits_file import check_fits, opened
 from data_loaders.guard import check_size
 from data_loaders.inflate import refuse_large
 from data_loaders.lazy import Index, MappedArray, Scaling, Source, outer, positions
@@ -52,6 +52,8 @@ def map_image(path: Path, hdus: Any, number: int, dtype: str | None = None) -> S
     final = np.dtype(dtype) if dtype else native
     shape = tuple(map(int, hdu.shape))
     if isinstance(hdu, fits.CompImageHDU):
+        if not check_fits(path)[number]:
+            raise DataError(path, f"truncated: the compressed image {shape} is not whole; copy it anew")
         check_size(path, f"one sample of the compressed image {shape}", stored.itemsize * math.prod(shape[1:]))
         return CompressedImage(path, number, shape, final, scaling)
     offset, inside = place(path, hdu, f"image {shape}", stored.itemsize * math.prod(shape))

@@ -129,7 +129,7 @@ def _archive(path: Path, params: str | None) -> xr.Dataset:
     if flux.shape != (len(ids), len(wavelength)):
         told = f"flux of shape {flux.shape} does not fit {len(ids)} ids and {len(wavelength)} wavelengths"
         raise DataError(path, f"{told}; the file is damaged: copy it anew")
-    numbers = [_number(f"{name}.fits") for name in ids.tolist()]
+    numbers = [_number(f"{name}.fits", path) for name in ids.tolist()]
     return _dataset(flux, wavelength, numbers, _table(Path(params or path), text))
 
 
@@ -137,10 +137,10 @@ def _files(folder: Path) -> list[Path]:
     return sorted((file for file in folder.iterdir() if _STAR.search(file.name)), key=lambda file: _number(file.name))
 
 
-def _number(name: str) -> int:
+def _number(name: str, where: Path | None = None) -> int:
     found = _STAR.search(name)
     if found is None:
-        raise DataError(name, "expected the number of a star of MILES, as in m0001V")
+        raise DataError(where or name, f"{name!r}: expected the number of a star of MILES, as in m0001V")
     return int(found[1])
 
 

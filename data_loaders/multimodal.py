@@ -5,6 +5,7 @@ with wavelengths of its own, padded with -1 at the end; or ``image_array`` (n, b
 ``image_ivar``. See The Multimodal Universe Collaboration 2024, arXiv:2412.02527.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from data_loaders.errors import DataError
-from data_loaders.guard import naming
+from data_loaders.guard import check_size, naming
 from data_loaders.hdf5 import MAGIC
 from data_loaders.lazy import HDF5Array, RowSource, lazy_variable
 from data_loaders.probe import Item, hdf5_items
@@ -86,6 +87,7 @@ def _objects(path: Path, items: Mapping[str, Item], n: int) -> dict[str, tuple[n
         for name, item in items.items():
             if item.shape != (n,) or "/" in name:
                 continue
+            check_size(path, name, np.dtype(item.dtype).itemsize * n)
             values = np.asarray(file[name])  # type: ignore[arg-type]
             if name == "object_id":
                 values = exact_ids(values)
@@ -98,7 +100,9 @@ def _objects(path: Path, items: Mapping[str, Item], n: int) -> dict[str, tuple[n
 def _array(path: Path, items: Mapping[str, Item], name: str) -> HDF5Array:
     if name not in items:
         raise DataError(path, f"expected a dataset {name}; the file holds: {', '.join(items)}")
-    return HDF5Array(path, name, items[name].shape, np.dtype(items[name].dtype).newbyteorder("="))
+    shape, dtype = items[name].shape, np.dtype(items[name].dtype)
+    check_size(path, f"one row of {name}", dtype.itemsize * math.prod(shape[1:]))
+    return HDF5Array(path, name, shape, dtype.newbyteorder("="))
 
 
 def _arrays(path: Path, items: Mapping[str, Item]) -> dict[str, HDF5Array]:

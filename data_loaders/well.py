@@ -84,7 +84,7 @@ def read_well(path: Path, dataset: str | None = None, step: int | None = None) -
     with h5py.File(path, "r") as file:
         name, rank = _choose(path, file, dataset)
         item = file[name]
-        trajectories, steps = int(file.attrs["n_trajectories"]), len(file["dimensions/time"][..., :].reshape(-1))
+        trajectories, steps = int(file.attrs["n_trajectories"]), int(file["dimensions/time"].size)
         varies = (bool(item.attrs["sample_varying"]), bool(item.attrs["time_varying"]))
         dims = _texts(file["dimensions"].attrs["spatial_dims"])
         grid = _grid(path, item, varies, dims, rank, (trajectories, steps))

@@ -35,7 +35,8 @@ def _fits_data(path: str, hdu: int, column: str | None, modified: int, size: int
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            check_fits(path)
+            if not check_fits(path)[hdu]:
+                raise DataError(path, f"truncated: the data of HDU {hdu} are not whole; copy the file anew")
             with fits.open(path, memmap=True) as hdus:
                 data: Any = hdus[hdu].data  # type: ignore[attr-defined]
                 values = np.asarray(data if column is None else data[column])
