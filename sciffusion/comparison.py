@@ -130,7 +130,8 @@ class Comparison:
         lines.append(f"{'':{width}}{heading:>{across}}{names}{'real':>10}{'gen.':>10}")
         for row, band in zip(rows, bands):
             numbers = (row["score"], row["floor"]["median"], row["floor"]["p95"], row["all_samples"])
-            text = "".join(_text(n, "8.4f") for n in numbers)
+            # A number of four digits or more would run into its neighbor with four decimals.
+            text = "".join(_text(n, "8.4f" if n is None or abs(n) < 100 else "8.2g") for n in numbers)
             text += "".join(_text(row[which], "10.3g") for which in ("real", "generated"))
             lines.append(f"{_title(row):<{width}}{band:>{across}}{text}")
         return "\n".join(lines)

@@ -298,3 +298,16 @@ def test_no_module_hides_a_function_of_its_name():
     for name in modules:
         importlib.import_module(f"sciffusion.statistics.{name}")
     assert all(callable(getattr(statistics, name)) for name in statistics.__all__)
+
+
+def test_columns_stay_apart_however_bad_a_set_is():
+    x = ("x", np.arange(32.0), {"units": "Mpc/h", "boundary": "periodic"})
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2, 16, 32))
+    real, awful = (
+        xr.DataArray(v, dims=("sample", "x"), coords={"x": x}, name="f", attrs={"units": "K"})
+        for v in (noise[0], 1e4 * noise[1])
+    )
+    lines = str(compare(real, awful)).splitlines()
+    row = next(line for line in lines if line.startswith("P(k) of field, |ΔP|/P"))
+    assert len(row.split("|ΔP|/P")[1].split()) == 9  # a band of three words, six numbers
