@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from data_loaders.spectra.lattice import align
     from data_loaders.spectra.masks import bad_pixels, fill
     from data_loaders.spectra.noise import filled, usable, with_log_error
+    from data_loaders.spectra.photometry import aperture_magnitudes, with_aperture_colors
     from data_loaders.spectra.preparation import common_grid, parse_grid, prepare
     from data_loaders.spectra.quantities import from_quantity
     from data_loaders.spectra.rebinning import covariance, effective_ivar, overlap, pixel_edges, rebin
@@ -33,6 +34,7 @@ _HOMES = {
     "lattice": ("align",),
     "masks": ("bad_pixels", "fill"),
     "noise": ("filled", "usable", "with_log_error"),
+    "photometry": ("aperture_magnitudes", "with_aperture_colors"),
     "preparation": ("common_grid", "parse_grid", "prepare"),
     "quantities": ("from_quantity",),
     "rebinning": ("covariance", "effective_ivar", "overlap", "pixel_edges", "rebin"),
@@ -47,6 +49,7 @@ __all__ = [  # noqa: RUF022  (as in _HOMES)
     "align",
     "bad_pixels", "fill",
     "filled", "usable", "with_log_error",
+    "aperture_magnitudes", "with_aperture_colors",
     "common_grid", "parse_grid", "prepare",
     "covariance", "effective_ivar", "overlap", "pixel_edges", "rebin",
     "air_to_vacuum", "vacuum_to_air",
