@@ -36,8 +36,8 @@ class Budget:
     Examples
     --------
     >>> budget = Budget(minutes=2.0)
-    >>> budget.reserve(call_seconds=0.01, heldout=512, calls=60, test=1000) # 5.1 s, 60 draws of 0.6 s, 20 s
-    61.12
+    >>> budget.reserve(evaluations=5.1, draw=0.6, test=1000)  # 5.1 s, 60 draws of 0.6 s, 20 s
+    61.1
     >>> budget.drawn(test=1000)
     60
     """
@@ -62,20 +62,20 @@ class Budget:
             return None
         return median(seconds[_PACE_STEPS[0] :] or seconds)
 
-    def reserve(self, call_seconds: float, heldout: int, calls: int, test: int) -> float:
-        """Return the seconds to keep back: `heldout` network calls, drawing at `calls` a sample, figures.
+    def reserve(self, evaluations: float, draw: float, test: int) -> float:
+        """Return the seconds to keep back: `evaluations`, drawing at `draw` seconds a sample, figures.
 
         Raises
         ------
         ValueError
             If hardly anything would be left to train in.
         """
-        affordable = int(_DRAWING * 60 * self.minutes / (calls * call_seconds))
-        self.most = max(_LEAST_DRAWN, min(self.most, affordable))
-        reserve = call_seconds * (heldout + calls * self.drawn(test)) + min(_FIGURE_SECONDS, 12 * self.minutes)
+        if draw > 0:
+            self.most = max(_LEAST_DRAWN, min(self.most, int(_DRAWING * 60 * self.minutes / draw)))
+        reserve = evaluations + draw * self.drawn(test) + min(_FIGURE_SECONDS, 12 * self.minutes)
         if reserve > 0.9 * 60 * self.minutes:
             raise ValueError(
-                f"held-out losses, {self.drawn(test)} samples and figures would take about {reserve / 60:.1f} of "
+                f"held-out losses, drawing and figures would take about {reserve / 60:.1f} of "
                 f"the {self.minutes:g} minutes: give more minutes, or lower sampling.num or sampling.steps"
             )
         return reserve

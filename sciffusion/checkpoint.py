@@ -42,14 +42,30 @@ class Checkpoint:
     conditions : dict of str to numpy.ndarray
         Values of each condition over samples of the training set: ``(num,)``, of maps ``(num, *grid)``.
     header : dict
-        ``config``, ``field`` (name, dims, attrs), ``transform``, ``conditions`` (units), ``scales`` (of the
-        conditions), ``split``, ``ema``, ``scores``, ``provenance``.
+        ``config``, ``field`` (name, dims, attrs; ``channels``, ``network_dims`` and ``network_labels`` as the network
+        sees it), ``transform``, ``conditions`` (units), ``scales`` and ``contexts`` (of the conditions), ``split``,
+        ``ema``, ``scores``, ``provenance``.
     """
 
     weights: dict[str, Tensor]
     coords: Mapping[str, xr.DataArray]
     conditions: dict[str, np.ndarray]
     header: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> list[str]:
+        """Names of the grid's dims."""
+        return [dim for dim in self.header["field"]["dims"] if dim not in ("sample", "channel")]
+
+    @property
+    def boundary(self) -> tuple[str, ...]:
+        """Rule of each grid axis."""
+        return tuple(self.coords[dim].attrs["boundary"] for dim in self.grid)
+
+    @property
+    def kind(self) -> str:
+        """What was trained: ``diffusion`` or ``matcher``."""
+        return str(self.header["config"].get("model", "diffusion"))
 
     @cached_property
     def fingerprint(self) -> str:

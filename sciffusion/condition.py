@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from sciffusion.denoise import Denoiser
-from sciffusion.nn.embed import Condition, without
+from sciffusion.nn.embed import AnyCondition, without
 from sciffusion.schedule import Schedule
 
 
@@ -36,7 +36,8 @@ class Conditioned:
     denoiser
         Estimates the field from (x_t, t, cond).
     cond
-        A :class:`~sciffusion.nn.embed.Condition` of the batch for every name; None: all are absent.
+        A :class:`~sciffusion.nn.embed.Condition` of the batch for every name, or what the network's ``encode`` made
+        of a context; None: all are absent.
     guidance
         The weight w of classifier-free guidance.
 
@@ -47,7 +48,7 @@ class Conditioned:
 
     Examples
     --------
-    >>> from sciffusion.nn import UNet
+    >>> from sciffusion.nn import Condition, UNet
     >>> from sciffusion.schedule import Cosine
     >>> denoiser = Denoiser(UNet(1, conditions=("sigma_8",)), Cosine(), "velocity")
     >>> cond = {"sigma_8": Condition(torch.zeros(2), torch.ones(2, dtype=torch.bool))}
@@ -56,7 +57,7 @@ class Conditioned:
     """
 
     denoiser: Denoiser
-    cond: Mapping[str, Condition] | None
+    cond: Mapping[str, AnyCondition] | None
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
@@ -84,7 +85,7 @@ class Conditioned:
         if self.guidance == 0:
             return self.denoiser(x_t, t, hidden)
         # One call of twice the batch, the first half without the conditions.
-        both = {name: Condition(*map(_joined, hidden[name], self.cond[name])) for name in hidden}
+        both = {name: type(c)(*map(_joined, hidden[name], c)) for name, c in self.cond.items()}
         t = torch.as_tensor(t, dtype=torch.float64).expand(len(x_t))
         x_hat_without, x_hat_with = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
         return x_hat_without + self.guidance * (x_hat_with - x_hat_without)

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sciffusion.nn.config import UNetConfig
+from sciffusion.nn.config import MatcherConfig, UNetConfig
 
 __all__ = [
     "PRESETS",
@@ -43,6 +43,7 @@ SAMPLERS: Mapping[str, str] = {
 }
 PREDICTIONS = ("noise", "velocity", "data")
 SPACINGS = ("time", "log_snr")
+MODELS = ("diffusion", "matcher")
 NOISE_LEVELS = ("uniform", "normal")
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -248,6 +249,9 @@ class RunConfig:
     ----------
     field
         Kind of data: its reader, transform, symmetries and preset.
+    model
+        ``diffusion``, which draws fields, or ``matcher``, which ranks fields by how well they fit an object's
+        conditions (such as spectra by the image of a galaxy).
     preset
         A named set of settings on top of the field's, such as ``ddpm`` (Ho et al. 2020 to the letter).
     data
@@ -276,14 +280,19 @@ class RunConfig:
         ``standardize``; of single channels ``NAME=log10`` or ``NAME=asinh:2,standardize``; by default the field's.
     symmetries
         Symmetries used as augmentation: ``roll``, ``flip``, ``rotate90``; by default the field's.
+    invariances
+        Symmetries of contexts, such as the image of a galaxy, under which the field stays the same; used as
+        augmentation; by default the field's.
     out
-        Folder of the run; ``runs/FIELD`` by default.
+        Folder of the run; ``runs/FIELD`` by default, of a matcher ``runs/FIELD_matcher``.
     overwrite
         Replace an earlier run in that folder.
     resume
         Go on with the run in that folder.
     init_from
         Checkpoint whose weights the training starts from.
+    encoder_from
+        Checkpoint, such as a matcher's, whose encoders of contexts the training starts from; they are trained on.
     seed
         Of everything random.
     device
@@ -296,6 +305,8 @@ class RunConfig:
         Training, validation and test.
     network
         Shape of the U-Net.
+    matcher
+        Shape of the matcher.
     diffusion
         Schedule, prediction and noise levels.
     training
@@ -307,6 +318,7 @@ class RunConfig:
     """
 
     field: str = "cdm"
+    model: str = "diffusion"
     preset: str | None = None
     data: list[str] = dataclasses.field(default_factory=list)
     reader: str | None = None
@@ -320,16 +332,19 @@ class RunConfig:
     conditions: list[str] | None = None
     transform: list[str] | None = None
     symmetries: list[str] | None = None
+    invariances: list[str] | None = None
     out: str | None = None
     overwrite: bool = False
     resume: bool = False
     init_from: str | None = None
+    encoder_from: str | None = None
     seed: int = 0
     device: str = "auto"
     minutes: float = 20.0
     dry_run: bool = False
     split: SplitConfig = SplitConfig()
     network: UNetConfig = UNetConfig()  # noqa: RUF009  (frozen)
+    matcher: MatcherConfig = MatcherConfig()  # noqa: RUF009  (frozen)
     diffusion: DiffusionConfig = DiffusionConfig()
     training: TrainingConfig = TrainingConfig()
     sampling: SamplingConfig = SamplingConfig()
@@ -337,10 +352,16 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _above("minutes", self.minutes, 0)
+        _known("model", self.model, MODELS)
         if not 1 <= self.format_version <= FORMAT_VERSION:
             raise ValueError(
                 f"format_version {self.format_version}: this sciffusion reads up to {FORMAT_VERSION}; update sciffusion"
             )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        return Path(self.out or f"runs/{self.field}{'' if self.model == 'diffusion' else f'_{self.model}'}")
 
     def reading(self) -> dict[str, Any]:
         """Return the options of the reader of the data, those that are given.

@@ -7,7 +7,7 @@ may be killed, and sample ``n`` is still the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,11 +16,11 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sciffusion.conditions import BLOCK, Conditions, read_condition
+from sciffusion.conditions import BLOCK, Conditions, field_of, read_condition
 from sciffusion.nn.embed import MASK, Condition
 from sciffusion.statistics.grid import grid_dims
 from sciffusion.symmetry import Symmetry
-from sciffusion.transform import Transform
+from sciffusion.transform import Transform, network_channels
 
 __all__ = ["Batch", "FieldDataset", "groups_of", "split_by_group"]
 
@@ -40,6 +40,8 @@ class Batch(NamedTuple):
     """Place of each sample in the stream."""
     index: np.ndarray
     """Index of each sample in the data set that was read."""
+    group: np.ndarray
+    """Simulation or object of each sample, as a number: samples of one group are no strangers."""
     mask: Tensor | None = None
     """Pixels that count in the loss ``(batch, 1, *grid)``, bool; None: all."""
 
@@ -103,8 +105,8 @@ class FieldDataset:
 
     Parameters
     ----------
-    field : xarray.DataArray
-        The data that were read ``(sample, [channel,] *grid)``; may be lazy.
+    field : xarray.DataArray or xarray.Dataset
+        The data that were read ``(sample, [channel,] *grid)``, in a dataset with their contexts; may be lazy.
     index : numpy.ndarray
         Samples of it that belong to this split.
     transform : Transform
@@ -115,29 +117,35 @@ class FieldDataset:
         Applied to each draw of the stream.
     seed : int
         Of order and symmetries.
+    invariances : mapping of str to sequence of Symmetry
+        Applied to each draw of a context, by its name: they leave the field as it is.
     """
 
     def __init__(
         self,
-        field: xr.DataArray,
+        field: xr.DataArray | xr.Dataset,
         index: np.ndarray,
         transform: Transform,
         conditions: Conditions,
         symmetries: Sequence[Symmetry] = (),
         seed: int = 0,
+        invariances: Mapping[str, Sequence[Symmetry]] | None = None,
     ) -> None:
-        self.field, self.index, self.transform, self.conditions = (
-            field,
-            np.asarray(index),
-            transform,
-            conditions,
-        )
-        self.symmetries, self.seed = tuple(symmetries), seed
-        pixels = int(np.prod([field.sizes[dim] for dim in grid_dims(field)]))
-        self._channels = field.sizes.get("channel", 1)
-        bytes_needed = 4 * (self._channels + len(conditions.maps)) * pixels * len(self.index)
-        self._cached = self._read(self.index) if bytes_needed <= _CACHE else None
+        self.data, self.field = field, field_of(field)
+        self.index, self.transform, self.conditions = np.asarray(index), transform, conditions
+        self.symmetries, self.seed, self.invariances = tuple(symmetries), seed, dict(invariances or {})
+        pixels = int(np.prod([field.sizes[dim] for dim in grid_dims(self.field)]))
+        dims, made = network_channels(transform, self.field.isel(sample=self.index[:1]))
+        self.channels = len(made) if made else self.field.sizes["channel"] if "channel" in dims else 1
         self._scalars = {name: read_condition(field, name) for name in conditions.scalars}
+        _, self._group = np.unique(groups_of(self.field), return_inverse=True)
+        room = _CACHE - 4 * (self.channels + len(conditions.maps)) * pixels * len(self.index)
+        self._cached = self._read(self.index) if room >= 0 else None
+        self._contexts: dict[str, np.ndarray] = {}
+        for name, context in conditions.contexts.items():
+            room -= 4 * int(np.prod(context.sizes)) * len(self.index)
+            if room >= 0:
+                self._contexts[name] = self._read_context(name, self.index)
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def __len__(self) -> int:
@@ -151,25 +159,37 @@ class FieldDataset:
     def fixed(self, place: np.ndarray) -> Batch:
         """Return the samples at these places of the split, unaugmented."""
         place = np.asarray(place)
-        return self._batch(self._planes(place), place, place)
+        return self._batch(self._planes(place), place, place, self._context_values(place))
 
     def stream(self, start: int, size: int) -> Batch:
         """Return positions `start` to ``start + size`` of the endless stream."""
         position = np.arange(start, start + size)
         place = np.array([self._order(n // len(self))[n % len(self)] for n in position.tolist()])
         planes = [self._augment(*pair) for pair in zip(self._planes(place), position.tolist())]
-        return self._batch(torch.stack(planes), place, position)
+        contexts = self._context_values(place)
+        for number, (name, moves) in enumerate(self.invariances.items()):
+            channels, grid, _ = self.conditions.shapes[name]
+            values = contexts[name].reshape(-1, channels, *grid)
+            contexts[name] = _moved(values, moves, [[self.seed, 0x1A4E, number, n] for n in position.tolist()])
+        return self._batch(torch.stack(planes), place, position, contexts)
 
     def _planes(self, place: np.ndarray) -> Tensor:
         return self._read(self.index[place]) if self._cached is None else self._cached[torch.from_numpy(place)]
 
-    def _batch(self, planes: Tensor, place: np.ndarray, position: np.ndarray) -> Batch:
+    def _context_values(self, place: np.ndarray) -> dict[str, np.ndarray]:
+        """Physical values of the contexts at these places of the split."""
+        held = self._contexts
+        read = lambda name: held[name][place] if name in held else self._read_context(name, self.index[place])  # noqa: E731
+        return {name: read(name) for name in self.conditions.contexts}
+
+    def _batch(self, planes: Tensor, place: np.ndarray, position: np.ndarray, contexts: dict[str, np.ndarray]) -> Batch:
         """Take channels and maps, which a symmetry moves as one, apart."""
         index, conditions = self.index[place], self.conditions
-        values = {name: scalar[index] for name, scalar in self._scalars.items()}
-        values |= {name: planes[:, self._channels + i].numpy() for i, name in enumerate(conditions.maps)}
+        values = {name: scalar[index] for name, scalar in self._scalars.items()} | contexts
+        values |= {name: planes[:, self.channels + i].numpy() for i, name in enumerate(conditions.maps)}
         mask = torch.from_numpy(values[MASK] == 0).unsqueeze(1) if MASK in values else None
-        return Batch(planes[:, : self._channels], conditions.standardize(values), position, index, mask)
+        cond = conditions.standardize(values)
+        return Batch(planes[:, : self.channels], cond, position, index, self._group[index], mask)
 
     def _permutation(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, 0x0DE2, epoch]).permutation(len(self))
@@ -194,7 +214,27 @@ class FieldDataset:
                 x = self.transform(block).values.astype(np.float32)
             except ValueError as error:
                 raise ValueError(f"{self.source}: {error}") from error
-            x = x.reshape(len(x), self._channels, *x.shape[-len(grid_dims(block)) :])
+            x = x.reshape(len(x), self.channels, *x.shape[-len(grid_dims(block)) :])
             maps = [read_condition(block, name)[:, None] for name in self.conditions.maps]
             parts.append(torch.from_numpy(np.concatenate([x, *maps], 1)[np.argsort(order)]))
         return torch.cat(parts)
+
+    def _read_context(self, name: str, index: np.ndarray) -> np.ndarray:
+        """Read a context of samples `index` of the file, some at a time."""
+        parts = []
+        for start in range(0, len(index), BLOCK):
+            chosen = index[start : start + BLOCK]
+            order = np.argsort(chosen)
+            parts.append(read_condition(self.data.isel(sample=chosen[order]), name)[np.argsort(order)])
+        return np.concatenate(parts)
+
+
+def _moved(values: np.ndarray, moves: Sequence[Symmetry], seeds: Sequence[list[int]]) -> np.ndarray:
+    """Apply symmetries to each context ``(channel, *grid)``, drawn by its seed."""
+    out = []
+    for value, seed in zip(values, seeds):
+        moved, rng = torch.from_numpy(value), np.random.default_rng(seed)
+        for move in moves:
+            moved = move(moved, rng)
+        out.append(moved.numpy())
+    return np.stack(out)

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from sciffusion.schedule import Schedule
 
 if TYPE_CHECKING:
-    from sciffusion.nn.embed import Condition
+    from sciffusion.nn.embed import AnyCondition
 
 Prediction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -94,7 +94,7 @@ class Denoiser(nn.Module):
         self.schedule = schedule
         self.prediction = prediction
 
-    def forward(self, x_t: Tensor, t: Tensor | float, cond: Mapping[str, Condition] | None = None) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor | float, cond: Mapping[str, AnyCondition] | None = None) -> Tensor:
         """Estimate the field.
 
         Parameters
@@ -122,7 +122,7 @@ class Denoiser(nn.Module):
         x: Tensor,
         t: Tensor,
         eps: Tensor,
-        cond: Mapping[str, Condition] | None = None,
+        cond: Mapping[str, AnyCondition] | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of each sample: the mean over its pixels of (output - target)^2.
@@ -160,7 +160,7 @@ class Denoiser(nn.Module):
         target = _like((1 - c_skip * alpha) / c_out, x) * x - _like(c_skip * sigma / c_out, x) * eps
         return masked_mean((self._output(x_t, t, cond) - target) ** 2, mask)
 
-    def _output(self, x_t: Tensor, t: Tensor, cond: Mapping[str, Condition] | None) -> Tensor:
+    def _output(self, x_t: Tensor, t: Tensor, cond: Mapping[str, AnyCondition] | None) -> Tensor:
         log_snr = self.schedule.log_snr(t.clamp(min=self.schedule.t_min)).to(x_t)
         return self.backbone(x_t, log_snr, cond).to(x_t.dtype)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Field", "field_names", "get_field", "register"]
 
+GENERAL = Path(__file__).parent / "presets"
+
 _registered: dict[str, Field] = {}
 
 
@@ -31,28 +33,45 @@ class Field:
     long_name : str
         What figures call it.
     read : callable
-        ``read(paths, **options) -> xarray.DataArray`` with dims ``(sample, [channel,] *grid)``. `paths` is a sequence
-        of files, empty for the packaged default; `options` are those of `data_loaders.open_field`.
+        ``read(paths, **options) -> xarray.DataArray`` with dims ``(sample, [channel,] *grid)``; or a dataset whose main
+        variable that is, if its samples have contexts, such as images, beside it. `paths` is a sequence of files, empty
+        for the packaged default; `options` are those of `data_loaders.open_field`.
     transform : tuple of str
         Names of the transforms from physical values to unit variance, in order.
     symmetries : tuple of str
         Names of the symmetries of its distribution.
     conditions : tuple of str
-        Coordinates along ``sample`` that a model is conditional on by default.
+        Coordinates along ``sample``, or contexts, that a model is conditional on by default.
     preset : pathlib.Path, optional
         YAML file of the settings that suit it, which the command line starts from.
     diagnostics : tuple of str
         Names of what is measured of it after training besides the usual (`sciffusion.validate.compare`).
+    invariances : tuple of str
+        Names of the symmetries of its contexts that leave it as it is: a galaxy's spectrum does not know how the image
+        is turned.
     """
 
     name: str
     long_name: str
-    read: Callable[..., xr.DataArray]
+    read: Callable[..., xr.DataArray | xr.Dataset]
     transform: tuple[str, ...]
     symmetries: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     preset: Path | None = None
     diagnostics: tuple[str, ...] = ()
+    invariances: tuple[str, ...] = ()
+
+    def presets(self, model: str) -> list[Path]:
+        """Return the files of settings that suit a model of it, the later ones to win.
+
+        Those of a ``matcher`` are the general ones, then, where there is such a file, ``NAME_matcher.yaml`` beside the
+        field's own.
+        """
+        own = [] if self.preset is None else [self.preset]
+        if model == "diffusion":
+            return own
+        found = [path.with_name(f"{path.stem}_{model}{path.suffix}") for path in own]
+        return [GENERAL / f"{model}.yaml", *(path for path in found if path.is_file())]
 
 
 def register(field: Field) -> Field:

@@ -17,23 +17,23 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from sciffusion import __version__
 from sciffusion.checkpoint import Checkpoint
 from sciffusion.condition import Conditioned
-from sciffusion.conditions import Conditions, Scale
+from sciffusion.conditions import Conditions
 from sciffusion.config import DiffusionConfig, SamplingConfig, build_sampler, build_schedule
 from sciffusion.denoise import PREDICTIONS, Denoiser
 from sciffusion.nn.config import UNetConfig
-from sciffusion.nn.embed import MASK
+from sciffusion.nn.embed import MASK, ContextShape
 from sciffusion.nn.runtime import autocast, tune_allocator
 from sciffusion.nn.unet import UNet
 from sciffusion.sample import SeededNoise
 from sciffusion.transform import Transform, from_dict
 
-__all__ = ["Model", "load", "packaged_models"]
+__all__ = ["Model", "find_checkpoint", "load", "packaged_models"]
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -66,6 +66,12 @@ def load(name_or_path: str | Path, device: torch.device | str = "auto") -> Model
     >>> model.generate(1, conditions={"Omega_m": 0.3, "sigma_8": 0.8}, sampling={"steps": 2}, progress=False).sizes
     Frozen({'sample': 1, 'y': 64, 'x': 64})
     """
+    path = find_checkpoint(name_or_path)
+    return Model(Checkpoint.open(path), source=path, device=device)
+
+
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """Return the file of a packaged model, of the folder of a run, or itself; raises like `load`."""
     packaged = packaged_models()
     path = packaged.get(str(name_or_path), Path(name_or_path))
     path = path / CHECKPOINT if path.is_dir() else path
@@ -74,7 +80,7 @@ def load(name_or_path: str | Path, device: torch.device | str = "auto") -> Model
             f"{name_or_path}: neither a checkpoint, nor the folder of a run, nor a packaged model "
             f"({', '.join(packaged) or 'none is packaged'})"
         )
-    return Model(Checkpoint.open(path), source=path, device=device)
+    return path
 
 
 def pick_device(name: torch.device | str) -> torch.device:
@@ -96,14 +102,16 @@ def build_denoiser(
     channels: int,
     conditions: tuple[str, ...] = (),
     maps: tuple[str, ...] = (),
+    contexts: Mapping[str, ContextShape] | None = None,
 ) -> Denoiser:
     """Return the untrained denoiser of these settings for a grid with one `boundary` per axis."""
-    unet = UNet(len(boundary), channels, channels, boundary=boundary, conditions=conditions, maps=maps, config=network)
+    known = {"conditions": conditions, "maps": maps, "contexts": contexts}
+    unet = UNet(len(boundary), channels, channels, boundary=boundary, **known, config=network)
     return Denoiser(unet, build_schedule(diffusion), PREDICTIONS[diffusion.prediction])
 
 
-def _refuse_other_weights(
-    source: Path | None, network: Mapping[str, Any], build: Callable[[], Denoiser], weights: Mapping[str, Tensor]
+def refuse_other_weights(
+    source: Path | None, settings: Mapping[str, Any], build: Callable[[], nn.Module], weights: Mapping[str, Tensor]
 ) -> None:
     """Raise `ValueError` unless the settings make a network of these weights.
 
@@ -111,11 +119,11 @@ def _refuse_other_weights(
     weights do not fill.
     """
     where = source or "the checkpoint"
-    if network["blocks"] * len(network["channels"]) > len(weights):
+    if max(_block_counts(settings), default=0) > len(weights):
         raise ValueError(f"{where}: its settings tell of more blocks than it has weights; it is damaged")
     try:
         with torch.device("meta"):
-            shapes = {name: tuple(value.shape) for name, value in build().backbone.state_dict().items()}
+            shapes = {name: tuple(value.shape) for name, value in build().state_dict().items()}
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond any memory
         raise ValueError(f"{where}: its settings make no network ({error}); it is damaged") from error
     held = {name: tuple(value.shape) for name, value in weights.items()}
@@ -125,6 +133,15 @@ def _refuse_other_weights(
             f"{where}: the weight {odd[0]!r} has the shape {held.get(odd[0])}, its settings tell of "
             f"{shapes.get(odd[0])}; it is damaged"
         )
+
+
+def _block_counts(settings: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the blocks that settings ask for, those of networks inside them too."""
+    if "blocks" in settings:
+        yield settings["blocks"] * len(settings["channels"])
+    for value in settings.values():
+        if isinstance(value, Mapping):
+            yield from _block_counts(value)
 
 
 @dataclass(frozen=True)
@@ -146,18 +163,21 @@ class Model:
     device: torch.device | str = "auto"
 
     def __post_init__(self) -> None:
-        config, field = self.header["config"], self.header["field"]
-        boundary = tuple(self.checkpoint.coords[dim].attrs["boundary"] for dim in self._grid)
+        config, field, known = self.header["config"], self.header["field"], self.conditions
+        if self.checkpoint.kind != "diffusion":
+            where = self.source or "the checkpoint"
+            raise ValueError(f"{where}: a {self.checkpoint.kind}, which draws nothing; it ranks: see sciffusion-match")
         build = partial(
             build_denoiser,
             DiffusionConfig(**config["diffusion"]),
             UNetConfig(**config["network"]),
-            boundary,
+            self.checkpoint.boundary,
             field["channels"],
-            self.conditions.scalars,
-            self.conditions.maps,
+            known.scalars,
+            known.maps,
+            known.shapes,
         )
-        _refuse_other_weights(self.source, config["network"], build, self.checkpoint.weights)
+        refuse_other_weights(self.source, config["network"], lambda: build().backbone, self.checkpoint.weights)
         denoiser = build()
         denoiser.backbone.load_state_dict(self.checkpoint.weights)
         object.__setattr__(self, "device", pick_device(self.device))
@@ -178,17 +198,12 @@ class Model:
     @property
     def conditions(self) -> Conditions:
         """The conditions of the training set."""
-        scales = {name: Scale(*numbers) for name, numbers in self.header.get("scales", {}).items()}
-        return Conditions(self.checkpoint.conditions, self.header["conditions"], scales)
+        return Conditions.stored(self.checkpoint.conditions, self.header)
 
     @property
     def sampling(self) -> SamplingConfig:
         """How samples are drawn unless told otherwise."""
         return SamplingConfig(**self.header["config"]["sampling"])
-
-    @property
-    def _grid(self) -> list[str]:
-        return [dim for dim in self.header["field"]["dims"] if dim not in ("sample", "channel")]
 
     def generate(
         self,
@@ -210,9 +225,10 @@ class Model:
             How many.
         conditions : mapping of str to float, array or xarray.DataArray, optional
             Physical values of the conditions: one for all samples, ``(num,)`` for a scalar, ``(*grid,)`` or
-            ``(num, *grid)`` for a condition on the grid; None or NaN for one that is not known. Those not named are
-            drawn together from the training set: each sample takes the values of a random training sample. No pixel is
-            bad unless ``mask`` says so.
+            ``(num, *grid)`` for a condition on the grid, and so for a context such as an image, whose channels a
+            labelled array may hold in any order, missing ones too; None or NaN for one that is not known. Those not
+            named are drawn together from the training set: each sample takes the values of a random training sample.
+            No pixel is bad unless ``mask`` says so.
         unconditional : bool
             Hide all conditions from the network instead, but for ``mask``.
         sampling : SamplingConfig or mapping, optional
@@ -247,9 +263,9 @@ class Model:
             tune_allocator()
             for start in range(0, num, config.batch_size):
                 index = np.arange(start, min(start + config.batch_size, num))
-                bound = self._bound(values, index, config)
-                calls = sampler.calls() * bound.passes
                 with autocast(self.device, config.precision):
+                    bound = self._bound(values, index, config)
+                    calls = sampler.calls() * bound.passes
                     x = sampler(bound, *self._noise(seed, index))
                 parts.append(x.float().cpu())
                 bar.update(len(index))
@@ -301,7 +317,7 @@ class Model:
         return SamplingConfig(**(own | asked))
 
     def _shape(self) -> tuple[int, ...]:
-        return (self.header["field"]["channels"], *(self.checkpoint.coords[dim].size for dim in self._grid))
+        return (self.header["field"]["channels"], *(self.checkpoint.coords[dim].size for dim in self.checkpoint.grid))
 
     def _noise(self, seed: int, index: np.ndarray) -> tuple[Tensor, SeededNoise]:
         noise = SeededNoise(seed, index.tolist())
@@ -310,6 +326,7 @@ class Model:
     def _bound(self, values: Mapping[str, np.ndarray], index: np.ndarray, config: SamplingConfig) -> Conditioned:
         cond = self.conditions.standardize({name: value[index] for name, value in values.items()})
         cond = {name: type(c)(c.value.to(self.device), c.present.to(self.device)) for name, c in cond.items()}
+        cond = self.denoiser.backbone.encode(cond)  # once, not at each step
         return Conditioned(self.denoiser, cond or None, guidance=config.guidance)
 
     def _condition_values(
@@ -329,21 +346,18 @@ class Model:
             return {name: v if name == MASK else np.full_like(v, np.nan) for name, v in values.items()}
         for name, value in given.items():
             values[name] = self._given(name, value, values[name])
-            low, high = known.range(name)
-            outside = (values[name] < low) | (values[name] > high)
-            if outside.any():
-                warnings.warn(
-                    f"{name} = {values[name][outside][0]:g} lies outside the training set's range {low:g} to {high:g}: "
-                    "the model extrapolates",
-                    UserWarning,
-                    stacklevel=3,
-                )
+            if told := known.outside(name, values[name]):
+                equals = "" if name in known.contexts else "= "
+                warnings.warn(f"{name} {equals}{told}: the model extrapolates", UserWarning, stacklevel=3)
         return values
 
     def _given(self, name: str, value: Any, like: np.ndarray) -> np.ndarray:
         """What was asked for condition `name`, in the shape and type of `like`: (num,) or (num, *grid)."""
-        if isinstance(value, xr.DataArray):
-            sizes = dict(zip(["sample", *self._grid], like.shape))
+        contexts = self.conditions.contexts
+        if isinstance(value, xr.DataArray) and name in contexts:
+            value = contexts[name].arrange(value.rename(name))
+        elif isinstance(value, xr.DataArray):
+            sizes = dict(zip(["sample", *self.checkpoint.grid], like.shape))
             value = _on_grid(name, value, sizes, self.checkpoint.coords)
         array = np.asarray(np.nan if value is None else value, np.float64)
         if array.shape not in ((), like.shape[1:], like.shape):
@@ -357,17 +371,23 @@ class Model:
     def _network_field(self, x: Tensor, values: Mapping[str, np.ndarray]) -> xr.DataArray:
         field = self.header["field"]
         array = x.float().cpu().numpy()
-        coords = {dim: self.checkpoint.coords[dim] for dim in self._grid}
-        dims, units = ("sample", *self._grid), self.conditions.units
+        grid, known = self.checkpoint.grid, self.conditions
+        coords = {dim: self.checkpoint.coords[dim] for dim in grid}
+        dims, units = ("sample", *grid), known.units
         for name, value in values.items():
+            if name in known.contexts:
+                continue  # their grid is not the field's
             if name != MASK:
                 coords[name] = xr.DataArray(value, dims=dims[: value.ndim], attrs={"units": units[name]})
             elif value.any():
                 coords[name] = xr.DataArray(value != 0, dims=dims)
         coords |= {name: xr.DataArray(of, dims=("channel",)) for name, of in field.get("labels", {}).items()}
-        if "channel" not in field["dims"]:
+        seen = field.get("network_dims", field["dims"])  # a transform may make channels
+        if field.get("network_labels"):
+            coords["channel"] = xr.DataArray(field["network_labels"], dims=("channel",))
+        if "channel" not in seen:
             array = array[:, 0]
-        return xr.DataArray(array, dims=field["dims"], coords=coords, name=field["name"], attrs=dict(field["attrs"]))
+        return xr.DataArray(array, dims=seen, coords=coords, name=field["name"], attrs=dict(field["attrs"]))
 
     def _label(self, x: Tensor, values: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> xr.DataArray:
         out = self.transform.inverse(self._network_field(x, values)).astype(np.float32)

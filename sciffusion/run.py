@@ -10,44 +10,38 @@ from __future__ import annotations
 import json
 import platform
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import xarray as xr
 import yaml
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from data_loaders import write_field
 from data_loaders.files import replacing
 from sciffusion import __version__, plot
 from sciffusion.budget import Budget
 from sciffusion.checkpoint import Checkpoint, load_state, save_state
-from sciffusion.conditions import Conditions, has_bad_pixels
 from sciffusion.config import RunConfig, build_sampler
-from sciffusion.dataset import FieldDataset, groups_of, split_by_group
+from sciffusion.dataset import groups_of
 from sciffusion.field import get_field
-from sciffusion.generate import CHECKPOINT, Model, build_denoiser, pick_device
-from sciffusion.nn.embed import MASK
+from sciffusion.finish import SAMPLES, draw_and_compare
+from sciffusion.generate import CHECKPOINT
 from sciffusion.nn.runtime import autocast, tune_allocator
-from sciffusion.statistics.choice import measurable
+from sciffusion.prepare import Prepared, prepare
 from sciffusion.statistics.grid import grid_dims
 from sciffusion.stopping import Stopping
-from sciffusion.symmetry import symmetries
 from sciffusion.train import BANDS, DenoisingObjective, Progress, Trainer
-from sciffusion.transform import chain
-from sciffusion.validate import Comparison, compare, written_files
+from sciffusion.transform import network_channels
+from sciffusion.validate import Comparison, written_files
 
 __all__ = ["CONFIG", "Run"]
 
-CONFIG, PROGRESS, STATE, SAMPLES = "config.yaml", "progress.jsonl", "state/state.safetensors", "samples.h5"
+CONFIG, PROGRESS, STATE = "config.yaml", "progress.jsonl", "state/state.safetensors"
 
 OUTPUTS = (CONFIG, PROGRESS, CHECKPOINT, SAMPLES, "loss.png")
 """What a run writes into its folder, besides its state and its comparison."""
@@ -56,19 +50,6 @@ OUTPUTS = (CONFIG, PROGRESS, CHECKPOINT, SAMPLES, "loss.png")
 FREE_ON_RESUME = ("out", "resume", "overwrite", "dry_run", "device")
 
 _KEPT = ("units", "long_name", "component", "noise")  # attributes of the data that are true of samples too
-_LEAST_TEST = 4  # two halves of two samples make the smallest floor
-
-
-@dataclass
-class Prepared:
-    """Data and model of a run, ready to train."""
-
-    field: xr.DataArray
-    split: dict[str, np.ndarray]
-    train: FieldDataset
-    validation: FieldDataset
-    trainer: Trainer
-    objective: DenoisingObjective
 
 
 class Run:
@@ -84,17 +65,19 @@ class Run:
 
     def __init__(self, config: RunConfig, progress: bool = True) -> None:
         self.config, self.progress = config, progress
-        self.folder = Path(config.out or f"runs/{config.field}")
+        self.folder = config.folder
         self.budget = Budget(config.minutes, config.sampling.num)
-        self.stopping = Stopping(f"sciffusion-train --field {config.field} --out {self.folder} --resume")
+        model = "" if config.model == "diffusion" else f" --model {config.model}"
+        self.stopping = Stopping(f"sciffusion-train --field {config.field}{model} --out {self.folder} --resume")
 
     def execute(self) -> Comparison | None:
-        """Train, draw, compare and write everything into the folder.
+        """Train, judge on held-out samples and write everything into the folder.
 
         Returns
         -------
-        Comparison or None
-            The held-out fields beside the drawn ones; None for a dry run.
+        Comparison, Retrieval or None
+            The held-out fields beside the drawn ones; how well a matcher finds the held-out partners; None for a dry
+            run.
 
         Raises
         ------
@@ -107,8 +90,8 @@ class Run:
         """
         self._check_folder()
         tune_allocator()
-        prepared = self.prepare()
-        self._say(self.plan(prepared))
+        prepared = prepare(self.config)
+        self.say(self.plan(prepared))
         if self.config.dry_run:
             return None
         with self.stopping.watching():
@@ -118,48 +101,6 @@ class Run:
             self._save_checkpoint(prepared, width, {})
             return self._finish(prepared, width)
 
-    def prepare(self) -> Prepared:
-        """Read and split the data, fit the transform on the training part, build network and trainer."""
-        config, kind = self.config, get_field(self.config.field)
-        field = kind.read(config.data, **config.reading())
-        measurable(kind.diagnostics, field)  # an unknown name is told before training, not after
-        source = ", ".join(config.data) or f"the packaged set of {kind.name}"
-        # Messages name the file, and the sample by its number in it.
-        field = field.assign_attrs(source=source).assign_coords(sample=np.arange(field.sizes["sample"]))
-        split = split_by_group(field, config.split.validation, config.split.test, config.seed)
-        if len(split["test"]) < _LEAST_TEST:
-            raise ValueError(
-                f"{len(split['test'])} held-out samples are too few to judge a model, {_LEAST_TEST} are the least; "
-                "bring more data or raise split.test"
-            )
-        training = field.isel(sample=split["train"])
-        transform = chain(kind.transform if config.transform is None else config.transform)
-        transform = _named(source, transform.fit, training)
-        names = kind.conditions if config.conditions is None else config.conditions
-        if config.conditions is None:
-            # The field's own conditions are taken as far as the data have them: a bare array has none.
-            names = [name for name in names if name in field.coords]
-        if _named(source, has_bad_pixels, field):
-            names = [*names, MASK]
-        conditions = _named(source, Conditions.of, training, names)
-        boundary = tuple(field[dim].attrs["boundary"] for dim in grid_dims(field))
-        moves = symmetries(kind.symmetries if config.symmetries is None else config.symmetries, boundary)
-        parts = {
-            name: FieldDataset(field, split[name], transform, conditions, moves, config.seed)
-            for name in ("train", "validation")
-        }
-        torch.manual_seed(config.seed)
-        device = pick_device(config.device)
-        channels = field.sizes.get("channel", 1)
-        denoiser = build_denoiser(
-            config.diffusion, config.network, boundary, channels, conditions.scalars, conditions.maps
-        ).to(device)
-        if config.init_from and not config.resume:
-            _initialize(denoiser.backbone, config.init_from)
-        objective = DenoisingObjective(denoiser, config.diffusion, config.seed)
-        trainer = Trainer(objective, parts["train"], config.training, device)
-        return Prepared(field, split, parts["train"], parts["validation"], trainer, objective)
-
     def plan(self, prepared: Prepared) -> str:
         """Describe the run in a few lines."""
         field, split, trainer = prepared.field, prepared.split, prepared.trainer
@@ -168,15 +109,17 @@ class Run:
         size = " x ".join(str(field.sizes[dim]) for dim in grid_dims(field))
         weights = sum(p.numel() for p in trainer.parameters.values())
         names = ", ".join(prepared.train.conditions.names) or "nothing"
+        network = {"diffusion": "U-Net", "matcher": "Matcher"}[self.config.model]
         budget = f"{trainer.total} samples" if trainer.total else f"{self.config.minutes:g} minutes"
         alone = "" if "group" in field.coords else "no coordinate 'group': every sample is taken as independent\n"
         return (
             f"{get_field(self.config.field).long_name}: {counts}; {size} pixels [{field.attrs.get('units', '')}]\n"
-            f"{alone}U-Net with {weights / 1e6:.2f} M parameters on {trainer.device}, "
+            f"{alone}{network} with {weights / 1e6:.2f} M parameters on {trainer.device}, "
             f"conditional on {names}; {budget}; into {self.folder}"
         )
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line above the progress bars."""
         if self.progress:
             tqdm.write(text)
 
@@ -200,7 +143,7 @@ class Run:
             prepared.trainer.load_state(tensors, numbers)
             self.budget.most = numbers["most_drawn"]
             self._trim_log(prepared.trainer.samples)
-            self._say(f"resuming after {prepared.trainer.samples} samples")
+            self.say(f"resuming after {prepared.trainer.samples} samples")
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in _outputs(self.folder):  # only --overwrite comes here with files of an earlier run
@@ -266,19 +209,22 @@ class Run:
         if pace is None:
             return
         evaluations = config.training.evaluations + len(config.training.ema)
-        heldout = evaluations * BANDS * min(config.training.heldout, len(prepared.validation))
-        calls = build_sampler(config.sampling).calls()
-        reserve = self.budget.reserve(self._call_seconds(prepared), heldout, calls, len(prepared.split["test"]))
+        seconds = evaluations * self._seconds(prepared, config.training.heldout)
+        draw = 0.0
+        if isinstance(prepared.objective, DenoisingObjective):
+            few = min(16, len(prepared.validation))
+            draw = build_sampler(config.sampling).calls() * self._seconds(prepared, few) / (BANDS * few)
+        reserve = self.budget.reserve(seconds, draw, len(prepared.split["test"]))
         trainer.total = (trainer.step + self.budget.steps(pace, reserve)) * config.training.batch_size
-        self._say(f"{pace:.2f} s a step of {config.training.batch_size}: {trainer.total} samples fit the budget")
+        self.say(f"{pace:.2f} s a step of {config.training.batch_size}: {trainer.total} samples fit the budget")
 
-    def _call_seconds(self, prepared: Prepared) -> float:
-        """Seconds of a call of the network for one sample."""
+    def _seconds(self, prepared: Prepared, num: int) -> float:
+        """Seconds of the held-out loss of `num` samples, with something to spare."""
         with autocast(prepared.trainer.device, self.config.training.precision):
             prepared.objective.heldout(prepared.validation, 1)  # the first call is a slow one
             began = time.monotonic()
-            prepared.objective.heldout(prepared.validation, 16)
-        return 1.1 * (time.monotonic() - began) / (BANDS * min(16, len(prepared.validation)))
+            prepared.objective.heldout(prepared.validation, num)
+        return 1.1 * (time.monotonic() - began)
 
     def _evaluate(self, prepared: Prepared, which: int) -> dict[str, Any]:
         """Held-out loss per noise band with the weights of average number `which`."""
@@ -296,7 +242,8 @@ class Run:
         return int(np.argmin([np.mean(list(line["heldout"].values())) for line in results]))
 
     def _save_checkpoint(self, prepared: Prepared, width: int, scores: dict[str, Any]) -> None:
-        trainer, field = prepared.trainer, prepared.field
+        trainer, field, train = prepared.trainer, prepared.field, prepared.train
+        dims, made = network_channels(train.transform, field.isel(sample=train.index[:1]))
         average = trainer.averages[width]
         groups = groups_of(field)
         header = {
@@ -305,13 +252,14 @@ class Run:
                 "name": self.config.field,
                 "long_name": get_field(self.config.field).long_name,
                 "dims": [str(dim) for dim in field.dims],
-                "channels": field.sizes.get("channel", 1),
+                "channels": train.channels,
+                "network_dims": list(dims),
+                "network_labels": made,
                 "labels": {name: c.values.tolist() for name, c in field.coords.items() if c.dims == ("channel",)},
                 "attrs": {key: field.attrs[key] for key in _KEPT if key in field.attrs},
             },
-            "transform": prepared.train.transform.to_dict(),
-            "conditions": dict(prepared.train.conditions.units),
-            "scales": dict(prepared.train.conditions.scales),
+            "transform": train.transform.to_dict(),
+            **train.conditions.header(),
             "split": {name: np.unique(groups[index]).tolist() for name, index in prepared.split.items()},
             "ema": average.width,
             "scores": scores,
@@ -319,7 +267,7 @@ class Run:
                 "sciffusion_version": __version__,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "samples_seen": trainer.samples,
-                "training_maps": len(prepared.train),
+                "training_maps": len(train),
                 "data": self.config.data or f"packaged with the field {self.config.field}",
                 "torch": torch.__version__,
                 "python": platform.python_version(),
@@ -327,49 +275,20 @@ class Run:
             },
         }
         coords = {dim: field[dim] for dim in grid_dims(field)}
-        checkpoint = Checkpoint(average.tensors, coords, dict(prepared.train.conditions.table), header)
+        checkpoint = Checkpoint(average.tensors, coords, dict(train.conditions.table), header)
         checkpoint.save(self.folder / CHECKPOINT, overwrite=True)
 
     def _finish(self, prepared: Prepared, width: int) -> Comparison:
-        """Draw as many fields as there are held-out ones, under their conditions, and compare."""
-        field = prepared.field
-        model = Model(Checkpoint.open(self.folder / CHECKPOINT), self.folder / CHECKPOINT, self.config.device)
-        test = prepared.split["test"]
-        num = self.budget.drawn(len(test))
-        chosen = np.sort(test[np.linspace(0, len(test) - 1, min(num, len(test))).astype(int)])
-        real = field.isel(sample=chosen).load()
-        partner = np.arange(num) % len(chosen)
-        # Their conditions, but not their bad pixels.
-        conditions = {n: v[partner] for n, v in model.conditions.values(real).items() if n != MASK}
-        with warnings.catch_warnings():
-            # A held-out simulation at the edge of parameter space lies outside the training range by design.
-            warnings.filterwarnings("ignore", message=".*lies outside the training set's range", category=UserWarning)
-            generated = model.generate(num, conditions=conditions, seed=self.config.seed, progress=self.progress)
-        write_field(generated, self.folder / SAMPLES, overwrite=True)
-        group = "group" if len(np.unique(groups_of(real))) > 1 else None
-        if group is None:
-            self._say("all held-out samples are of one group: the floor takes them as independent, and is too low")
-        if num == len(chosen):  # one to one: a half of the drawn maps may stand for the same half of the real ones
-            generated = generated.assign_coords(group=("sample", groups_of(real)))
-        diagnostics, reasons = measurable(get_field(self.config.field).diagnostics, real)
-        for reason in reasons:
-            self._say(f"not measured of these data: {reason}")
-        comparison = compare(real, generated, group=group, diagnostics=diagnostics)
-        comparison.write(self.folder, overwrite=True)
+        """Judge the model on held-out samples, write what was found, and figures."""
+        path = self.folder / CHECKPOINT
+        judge = draw_and_compare
+        found = judge(Checkpoint.open(path), path, prepared, self)
+        found.write(self.folder, overwrite=True)
         plot.save(plot.plot_loss(self._log()), self.folder / "loss.png", overwrite=True)
-        self._save_checkpoint(prepared, width, comparison.scores)
-        self._say(comparison.summary())
-        self._say(f"{self.folder}: {CHECKPOINT}, {SAMPLES}, figures, scores.json; "
-                  f"{self.budget.elapsed / 60:.1f} minutes")  # fmt: skip
-        return comparison
-
-
-def _named(source: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `function`; its errors name the data."""
-    try:
-        return function(*arguments)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+        self._save_checkpoint(prepared, width, found.scores)
+        self.say(found.summary())
+        self.say(f"{self.folder}: {CHECKPOINT}, figures, scores.json; {self.budget.elapsed / 60:.1f} minutes")
+        return found
 
 
 def _outputs(folder: Path) -> list[str]:
@@ -387,20 +306,6 @@ def _due(progress: Progress, total: int | None, times: int, batch: int) -> bool:
         return False
     every = total / times
     return progress.samples // every > max(0, progress.samples - batch) // every
-
-
-def _initialize(network: torch.nn.Module, path: str) -> None:
-    """Copy the weights of another checkpoint, or say why they do not fit."""
-    from sciffusion.generate import load
-
-    weights = load(path, "cpu").checkpoint.weights
-    own = network.state_dict()
-    odd = sorted(set(weights) ^ set(own)) or [name for name in own if own[name].shape != weights[name].shape]
-    if odd:
-        raise ValueError(
-            f"{path}: its network differs from this run's in {odd[0]!r}; use the same network and conditions"
-        )
-    network.load_state_dict(weights)
 
 
 def _same_settings(stored: dict[str, Any], now: dict[str, Any]) -> None:

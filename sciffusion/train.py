@@ -26,7 +26,7 @@ from sciffusion.nn.embed import MASK, Condition
 from sciffusion.nn.runtime import autocast
 from sciffusion.sample import SeededNoise
 
-__all__ = ["DenoisingObjective", "Objective", "Progress", "Trainer", "learning_rate"]
+__all__ = ["DenoisingObjective", "Objective", "Progress", "Trainer", "hide", "learning_rate"]
 
 BANDS = 8
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -56,6 +56,44 @@ class Objective(Protocol):
         """Return the loss of each sample (batch,)."""
         ...
 
+    def heldout(self, data: FieldDataset, num: int) -> dict[str, float]:
+        """Return losses of `num` held-out samples by name; their mean chooses among the averages of the weights."""
+        ...
+
+
+def hide(cond: Mapping[str, Condition], position: np.ndarray, probability: float, seed: int) -> dict[str, Condition]:
+    """Mark conditions of some samples absent, so that the network knows any subset of them.
+
+    With `probability` p all conditions of a sample are hidden, otherwise each one by itself with probability p: a
+    condition is hidden at the rate ``2 p - p^2``. A single condition is hidden at the rate p. Each channel of a context
+    is hidden by itself with probability p on top, as a band may be missing. The mask of bad pixels is never hidden, and
+    what the data do not know stays absent.
+
+    Parameters
+    ----------
+    cond : mapping of str to Condition
+        Of a batch.
+    position : numpy.ndarray
+        Of its samples in the stream: with `seed` it decides what is hidden.
+    probability : float
+        Between 0 and 1.
+    seed : int
+        Of the draws.
+    """
+    names = [name for name in cond if name != MASK]
+    draws = [np.random.default_rng([seed, 0xD809, int(n)]).random(1 + len(names)) for n in position]
+    shown = torch.from_numpy(np.array(draws) >= probability)
+    shown = shown[:, :1] & (shown[:, 1:] if len(names) > 1 else True)
+    kept = {}
+    for i, name in enumerate(names):
+        present = cond[name].present
+        own = shown[:, i].reshape(-1, *(1,) * (present.ndim - 1))
+        if own.ndim > 1:  # a context: by channel
+            draws = [np.random.default_rng([seed, 0xC4A7, i, int(n)]).random(present.shape[1]) for n in position]
+            own = own & torch.from_numpy(np.array(draws) >= probability)
+        kept[name] = present & own.to(present.device)
+    return {name: Condition(c.value, kept.get(name, c.present)) for name, c in cond.items()}
+
 
 class DenoisingObjective:
     """The denoising loss at noise levels and noise drawn from the position of each sample.
@@ -81,7 +119,8 @@ class DenoisingObjective:
         """Return the loss of each sample (batch,)."""
         t = self.times(batch.position)  # times stay in float64 on the CPU, which not every device has
         eps = SeededNoise(self.seed, batch.position.tolist())(batch.x)
-        return self.denoiser.loss(batch.x, t, eps, self.hide(batch.cond, batch.position) or None, batch.mask)
+        cond = hide(batch.cond, batch.position, self.config.condition_dropout, self.seed)
+        return self.denoiser.loss(batch.x, t, eps, cond or None, batch.mask)
 
     def times(self, position: np.ndarray) -> Tensor:
         """Return the times in ``[t_min, 1]`` of the samples at these positions of the stream."""
@@ -93,20 +132,6 @@ class DenoisingObjective:
         ends = schedule.log_snr(torch.tensor([1.0, schedule.t_min], dtype=torch.float64))
         log_snr = self.config.log_snr_mean + self.config.log_snr_std * ndtri(np.clip(u, 1e-6, 1 - 1e-6))
         return schedule.time(torch.from_numpy(np.clip(log_snr, float(ends[0]), float(ends[1])))).float()
-
-    def hide(self, cond: Mapping[str, Condition], position: np.ndarray) -> dict[str, Condition]:
-        """Mark conditions of some samples absent, so that the network knows any subset of them.
-
-        With the probability p of the settings all conditions of a sample are hidden, otherwise each one by itself with
-        probability p: a condition is hidden at the rate ``2 p - p^2``. A single condition is hidden at the rate p. The
-        mask of bad pixels is never hidden, and what the data do not know stays absent.
-        """
-        names = [name for name in cond if name != MASK]
-        draws = [np.random.default_rng([self.seed, 0xD809, int(n)]).random(1 + len(names)) for n in position]
-        shown = torch.from_numpy(np.array(draws) >= self.config.condition_dropout)
-        shown = shown[:, :1] & (shown[:, 1:] if len(names) > 1 else True)
-        kept = {name: cond[name].present & shown[:, i].to(cond[name].present.device) for i, name in enumerate(names)}
-        return {name: Condition(c.value, kept.get(name, c.present)) for name, c in cond.items()}
 
     def bands(self) -> tuple[Tensor, list[str]]:
         """Return the times of the held-out noise bands, evenly spaced in log-SNR, and their names."""

@@ -18,6 +18,7 @@ import xarray as xr
 
 __all__ = [
     "TRANSFORMS",
+    "Amplitude",
     "Asinh",
     "BoxCox",
     "Chain",
@@ -80,12 +81,12 @@ class Transform(ABC):
     def __call__(self, field: xr.DataArray) -> xr.DataArray:
         """Transform `field`; raises `ValueError` naming the number and place of values that cannot be."""
         field = _finite(field.astype(np.float64))
-        return field.copy(data=self._forward(field))
+        return _labelled(self._forward(field), field)
 
     def inverse(self, field: xr.DataArray) -> xr.DataArray:
         """Undo the transform; returns float64 in the units of the data."""
         field = field.astype(np.float64)
-        return field.copy(data=self._backward(field))
+        return _labelled(self._backward(field), field)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and strings that `from_dict` turns back into this transform."""
@@ -97,10 +98,22 @@ class Transform(ABC):
         return self
 
     @abstractmethod
-    def _forward(self, field: xr.DataArray) -> np.ndarray: ...
+    def _forward(self, field: xr.DataArray) -> np.ndarray | xr.DataArray: ...
 
     @abstractmethod
-    def _backward(self, field: xr.DataArray) -> np.ndarray: ...
+    def _backward(self, field: xr.DataArray) -> np.ndarray | xr.DataArray: ...
+
+
+def _labelled(values: np.ndarray | xr.DataArray, field: xr.DataArray) -> xr.DataArray:
+    """Give values the labels of `field`; those that come with their own have other dims."""
+    return values if isinstance(values, xr.DataArray) else field.copy(data=values)
+
+
+def network_channels(transform: Transform, field: xr.DataArray) -> tuple[tuple[str, ...], list[str] | None]:
+    """Return the dims of `field` as a network sees it, and the names of its channels if a transform makes them."""
+    seen = transform(field.isel(sample=slice(0, 1)))
+    made = "channel" in seen.dims and "channel" not in field.dims
+    return tuple(map(str, seen.dims)), seen["channel"].values.tolist() if made else None
 
 
 @dataclass(frozen=True)
@@ -363,19 +376,89 @@ class Chain(Transform):
             fitted.append(part._fit(lambda before=before: (before(block) for block in blocks())))
         return replace(self, parts=tuple(fitted))
 
-    def _forward(self, field: xr.DataArray) -> np.ndarray:
+    def _forward(self, field: xr.DataArray) -> xr.DataArray:
         for part in self.parts:
             field = part(field)
-        return field.values
+        return field
 
-    def _backward(self, field: xr.DataArray) -> np.ndarray:
+    def _backward(self, field: xr.DataArray) -> xr.DataArray:
         for part in reversed(self.parts):
             field = part.inverse(field)
-        return field.values
+        return field
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and strings that `from_dict` turns back into this chain."""
         return {"name": "chain", "parts": [part.to_dict() for part in self.parts]}
+
+
+SHAPE, AMPLITUDE = "shape", "log_norm"
+
+
+@dataclass(frozen=True)
+class Amplitude(Transform):
+    """A spectrum as two channels: its shape, the flux over its mean in a window, and the log10 of that mean.
+
+    So a network generates the amplitude together with the shape, and the inverse returns flux in the units of the
+    data. The amplitude is the same along all pixels; drawn, its mean over them counts. It comes back as the coordinate
+    ``norm`` as well.
+
+    Parameters
+    ----------
+    low, high : float
+        The window, in the units of the coordinate ``wavelength``.
+
+    References
+    ----------
+    Doorenbos et al. 2024, arXiv:2406.18175, divide by the mean in 6900 to 6950 Angstrom, and forget it.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> flux = xr.DataArray([[20.0, 10.0, 40.0]], dims=("sample", "wavelength"), coords={"wavelength": [1.0, 2.0, 3.0]})
+    >>> both = Amplitude(1.5, 2.5)(flux)
+    >>> both.dims, both.sel(channel="shape").values.tolist(), both.sel(channel="log_norm").values.tolist()
+    (('sample', 'channel', 'wavelength'), [[2.0, 1.0, 4.0]], [[1.0, 1.0, 1.0]])
+    >>> Amplitude(1.5, 2.5).inverse(both).values.tolist()
+    [[20.0, 10.0, 40.0]]
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low < self.high:
+            raise ValueError(
+                f"amplitude: expected a window LOW:HIGH of positive wavelengths, got {self.low}:{self.high}"
+            )
+
+    def _forward(self, field: xr.DataArray) -> xr.DataArray:
+        if field.dims != ("sample", "wavelength"):
+            raise ValueError(f"amplitude takes spectra (sample, wavelength), found {field.dims}")
+        window = (field["wavelength"].values >= self.low) & (field["wavelength"].values <= self.high)
+        if not window.any():
+            raise ValueError(f"amplitude: no pixel lies between {self.low:g} and {self.high:g}; give another window")
+        good = window & ~np.asarray(field["mask"].values, bool) if "mask" in field.coords else window
+        # Where all of the window is bad, its interpolated pixels are the best that is known.
+        weight = np.where(np.any(good, -1, keepdims=True), good, window) * np.ones(field.shape)
+        norm = (field.values * weight).sum(1) / weight.sum(1)
+        if not (norm > 0).all():
+            row = int(np.flatnonzero(~(norm > 0))[0])
+            sample = field["sample"].values[row] if "sample" in field.coords else row
+            raise ValueError(
+                f"amplitude: the mean flux of sample {sample} between {self.low:g} and {self.high:g} is "
+                f"{norm[row]:.3g}, not positive; leave such spectra out, or give another window"
+            )
+        channels = np.stack([field.values / norm[:, None], np.log10(norm)[:, None] * np.ones(field.shape)], 1)
+        out = xr.DataArray(channels, dims=("sample", "channel", "wavelength"), name=field.name, attrs=field.attrs)
+        return out.assign_coords({**field.coords, "channel": [SHAPE, AMPLITUDE]})
+
+    def _backward(self, field: xr.DataArray) -> xr.DataArray:
+        shape, log_norm = field.sel(channel=SHAPE, drop=True), field.sel(channel=AMPLITUDE, drop=True)
+        shape = shape.transpose("sample", "wavelength")
+        norm = 10.0 ** log_norm.mean("wavelength").values
+        out = shape.copy(data=shape.values * norm[:, None])
+        label = {"units": str(field.attrs.get("units", "")), "long_name": f"mean of {self.low:g} to {self.high:g}"}
+        return out.assign_coords(norm=("sample", norm, label))
 
 
 @dataclass(frozen=True)
@@ -461,6 +544,7 @@ TRANSFORMS: Mapping[str, type[Transform]] = {
     "boxcox": BoxCox,
     "asinh": Asinh,
     "standardize": Standardize,
+    "amplitude": Amplitude,
     "chain": Chain,
     "per_channel": PerChannel,
 }
@@ -472,9 +556,9 @@ def chain(names: Sequence[str]) -> Chain:
     Parameters
     ----------
     names : sequence of str
-        Each a name of `TRANSFORMS`, ``boxcox:EXPONENT``, ``log10_offset:OFFSET``, ``asinh:SCALE`` or
-        ``standardize:DIM``; or for the channel of a name ``NAME=TRANSFORM,TRANSFORM,...``: neighbors of this kind are
-        one step, a transform a channel.
+        Each a name of `TRANSFORMS`, ``amplitude:LOW:HIGH``, ``boxcox:EXPONENT``, ``log10_offset:OFFSET``,
+        ``asinh:SCALE`` or ``standardize:DIM``; or for the channel of a name ``NAME=TRANSFORM,TRANSFORM,...``: neighbors
+        of this kind are one step, a transform a channel.
 
     Examples
     --------
@@ -499,23 +583,27 @@ def _steps(names: Sequence[str]) -> Iterator[Transform]:
 
 
 # What a colon after the name of a transform gives.
-_PARAMETERS: Mapping[str, tuple[str, type]] = {
-    "boxcox": ("exponent", float),
-    "log10_offset": ("offset", float),
-    "asinh": ("scale", float),
-    "standardize": ("along", str),
+_PARAMETERS: Mapping[str, Mapping[str, type]] = {
+    "amplitude": {"low": float, "high": float},
+    "boxcox": {"exponent": float},
+    "log10_offset": {"offset": float},
+    "asinh": {"scale": float},
+    "standardize": {"along": str},
 }
 
 
 def _from_text(text: str) -> Transform:
     name, _, value = text.partition(":")
-    if not value:
+    if not value and name != "amplitude":
         return from_dict({"name": name})
-    parameter, kind = _PARAMETERS.get(name, ("", str))
+    parameters = _PARAMETERS.get(name, {"": str})
     try:
-        return from_dict({"name": name, parameter: kind(value)})
+        pairs = zip(parameters.items(), value.split(":"), strict=True)
+        return from_dict({"name": name, **{parameter: kind(part) for (parameter, kind), part in pairs}})
     except (TypeError, ValueError) as error:
-        expected = "expected NAME, boxcox:EXPONENT, log10_offset:OFFSET, asinh:SCALE or standardize:DIM"
+        expected = (
+            "expected NAME, amplitude:LOW:HIGH, boxcox:EXPONENT, log10_offset:OFFSET, asinh:SCALE or standardize:DIM"
+        )
         raise ValueError(f"transform {text!r}: {expected}") from error
 
 

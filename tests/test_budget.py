@@ -12,7 +12,7 @@ from sciffusion.stopping import Interrupted, Stopping
 
 def test_one_sample_for_each_test_sample_as_long_as_drawing_is_cheap():
     budget = Budget(minutes=10)
-    reserve = budget.reserve(call_seconds=0.001, heldout=1000, calls=60, test=100)
+    reserve = budget.reserve(evaluations=1.0, draw=0.06, test=100)
     assert budget.drawn(100) == 100
     assert reserve == pytest.approx(0.001 * (1000 + 60 * 100) + 20)
     assert budget.drawn(5000) == 256
@@ -20,17 +20,17 @@ def test_one_sample_for_each_test_sample_as_long_as_drawing_is_cheap():
 
 def test_dear_samples_are_drawn_for_thirty_percent_of_the_time_and_no_fewer_than_sixteen():
     budget = Budget(minutes=10)
-    budget.reserve(call_seconds=0.05, heldout=0, calls=60, test=1000)
+    budget.reserve(evaluations=0.0, draw=3.0, test=1000)
     assert budget.drawn(1000) == 60  # 180 s of 3 s each
-    budget.reserve(call_seconds=0.25, heldout=0, calls=60, test=1000)
+    budget.reserve(evaluations=0.0, draw=15.0, test=1000)
     assert budget.drawn(1000) == 16
     assert budget.drawn(7) == 7
 
 
 def test_what_was_asked_for_is_drawn_or_refused():
     assert Budget(minutes=10, num=500).drawn(7) == 500
-    with pytest.raises(ValueError, match=r"500 samples and figures would take about 50.3 of the 10 minutes: give more"):
-        Budget(minutes=10, num=500).reserve(call_seconds=0.1, heldout=0, calls=60, test=7)
+    with pytest.raises(ValueError, match=r"drawing and figures would take about 50.3 of the 10 minutes: give more"):
+        Budget(minutes=10, num=500).reserve(evaluations=0.0, draw=6.0, test=7)
 
 
 def test_the_pace_is_the_median_of_steps_after_the_first_ones():

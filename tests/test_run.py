@@ -20,6 +20,7 @@ from sciffusion.cli import info, sample, train
 from sciffusion.cli.train import parse
 from sciffusion.config import RunConfig, SamplingConfig, SplitConfig, TrainingConfig
 from sciffusion.nn.config import UNetConfig
+from sciffusion.prepare import prepare
 from sciffusion.run import Run
 
 TINY = ["--network.channels", "[8, 8]", "--network.blocks", "1", "--network.attention_levels", "0",
@@ -262,7 +263,7 @@ def test_overwriting_removes_the_old_model_at_once(finished, maps, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     run = Run(parse(command(maps, out, "--overwrite")), progress=False)
-    prepared = run.prepare()
+    prepared = prepare(run.config)
     run._start(prepared)
     assert {path.name for path in out.iterdir()} == {"config.yaml", "progress.jsonl", "state"}
 
@@ -310,7 +311,7 @@ def test_axes_with_boundaries_and_units_of_their_own(tmp_path):
     np.save(tmp_path / "bare.npy", np.random.default_rng(0).lognormal(size=(24, 16, 16)))
     words = ["--box_size", "1000 Angstrom", "--units", "K", "--boundary", "periodic", "reflect"]
     config = parse(command(tmp_path / "bare.npy", tmp_path / "run", *words))
-    field = Run(config, progress=False).prepare().field
+    field = prepare(config).field
     assert [field[dim].attrs["boundary"] for dim in ("y", "x")] == ["periodic", "reflect"]
     assert field["x"].attrs["units"] == "Angstrom"
     assert float(field["x"][1] - field["x"][0]) == pytest.approx(1000 / 16)
@@ -399,7 +400,7 @@ def test_bad_pixels_and_conditions_on_the_grid_from_file_to_samples(noisy_spectr
 
 def started(config):
     run = Run(config, progress=False)
-    prepared = run.prepare()
+    prepared = prepare(run.config)
     run._start(prepared)
     return run, prepared
 

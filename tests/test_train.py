@@ -19,7 +19,7 @@ from sciffusion.nn.embed import Condition
 from sciffusion.nn.unet import UNet
 from sciffusion.sample import SeededNoise
 from sciffusion.symmetry import Flip, Roll
-from sciffusion.train import DenoisingObjective, Trainer, learning_rate
+from sciffusion.train import DenoisingObjective, Trainer, hide, learning_rate
 from sciffusion.transform import Standardize
 
 TINY = UNetConfig(channels=(8, 8), blocks=1, attention_levels=0, embed_channels=16, dropout=0.1)
@@ -121,36 +121,34 @@ def test_times_cover_their_distribution_evenly(levels, schedule):
 
 
 def test_conditions_are_hidden_at_the_rate_asked_for():
-    config = DiffusionConfig(condition_dropout=0.25)
-    objective = DenoisingObjective(Denoiser(nn.Identity(), build_schedule(config), "noise"), config, seed=0)
     position = np.arange(2000)
     field = waves(2000, (2,))
     cond = Conditions.of(field, ["Omega_m"]).standardize({"Omega_m": field["Omega_m"].values})
-    shown = objective.hide(cond, position)["Omega_m"].present
+    shown = hide(cond, position, 0.25, seed=0)["Omega_m"].present
     assert 0.72 < shown.float().mean() < 0.78
-    assert torch.equal(shown[50:60], objective.hide({k: type(c)(*(v[50:60] for v in c)) for k, c in cond.items()},
-                                                    position[50:60])["Omega_m"].present)  # fmt: skip
+    part = {name: type(c)(*(v[50:60] for v in c)) for name, c in cond.items()}
+    assert torch.equal(shown[50:60], hide(part, position[50:60], 0.25, seed=0)["Omega_m"].present)
 
 
 @pytest.mark.parametrize(("num", "hidden", "all_hidden"), [(1, 0.25, 0.25), (2, 0.4375, 0.296875), (3, 0.4375, 0.2617)])
 def test_every_subset_of_conditions_is_seen_at_its_rate(num, hidden, all_hidden):
     """All at once with p = 1/4, else each by itself with p; the mask of bad pixels never."""
-    config = DiffusionConfig(condition_dropout=0.25)
-    objective = DenoisingObjective(Denoiser(nn.Identity(), build_schedule(config), "noise"), config, seed=0)
     total = 8000
     everything = torch.ones(total, dtype=torch.bool)
     cond = {f"c{i}": Condition(torch.zeros(total), everything) for i in range(num)}
     mask = {"mask": Condition(torch.zeros(total, 1, 2), everything)}
-    seen = objective.hide(cond | mask, np.arange(total))
+    seen = hide(cond | mask, np.arange(total), 0.25, seed=0)
     assert seen["mask"].present.all()
     absent = torch.stack([~seen[name].present for name in cond])
     error = 4 * 0.5 / total**0.5
     assert absent.float().mean(1).tolist() == pytest.approx([hidden] * num, abs=error)
     assert float(absent.all(0).float().mean()) == pytest.approx(all_hidden, abs=error)
     assert len(absent.unique(dim=1).T) == 2**num
-    unknown = objective.hide({name: Condition(c.value, ~everything) for name, c in cond.items()}, np.arange(total))
+    nothing = {name: Condition(c.value, ~everything) for name, c in cond.items()}
+    unknown = hide(nothing, np.arange(total), 0.25, seed=0)
     assert not any(c.present.any() for c in unknown.values())
-    part = objective.hide({name: Condition(*(v[50:60] for v in c)) for name, c in cond.items()}, np.arange(50, 60))
+    part = {name: Condition(*(v[50:60] for v in c)) for name, c in cond.items()}
+    part = hide(part, np.arange(50, 60), 0.25, seed=0)
     assert all(torch.equal(part[name].present, seen[name].present[50:60]) for name in cond)
 
 

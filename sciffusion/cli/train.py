@@ -1,4 +1,7 @@
-"""``sciffusion-train``: train a diffusion model, draw fields from it and compare them with held-out ones."""
+"""``sciffusion-train``: train a diffusion model, draw fields from it and compare them with held-out ones.
+
+With ``--model matcher``: train a network that ranks fields by how well they fit an object's conditions.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
 from sciffusion.cli.common import add_settings, gather_options, run_command
-from sciffusion.config import PRESETS, RunConfig
+from sciffusion.config import MODELS, PRESETS, RunConfig
 from sciffusion.field import get_field
 
 __all__ = ["main", "parse"]
@@ -42,7 +45,7 @@ def _first_look(argv: Sequence[str]) -> dict[str, Any]:
     import yaml
 
     look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("field", "preset", "config", "out"):
+    for name in ("field", "model", "preset", "config", "out"):
         look.add_argument(f"--{name}")
     look.add_argument("--resume", action="store_true", default=None)
     found = vars(look.parse_known_args(argv)[0])
@@ -61,10 +64,11 @@ def parse(argv: Sequence[str]) -> RunConfig:
     argv = gather_options(argv)
     look = _first_look(argv)
     field = get_field(look["field"] or RunConfig().field)
-    defaults = [field.preset] if field.preset else []
+    model = look["model"] or RunConfig().model
+    defaults = field.presets(model) if model in MODELS else []  # an unknown one is told below
     if look["preset"]:
         defaults.append(_preset(look["preset"]))
-    folder = Path(look["out"] or f"runs/{field.name}")
+    folder = RunConfig(field=field.name, model=model if model in MODELS else "diffusion", out=look["out"]).folder
     if look["resume"] and (folder / "config.yaml").is_file():
         defaults = [folder / "config.yaml"]
     parser = _parser(defaults)

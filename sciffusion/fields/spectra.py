@@ -44,11 +44,11 @@ def read(paths: Sequence[str | Path], **options: Any) -> xr.DataArray:
     ValueError
         No file is given.
     """
-    from data_loaders import open_field
+    from data_loaders import main_variable, open_field
 
     if not paths:
         raise ValueError("the field 'spectra' has no data of its own; give --data FILES")
-    return _for_training(open_field(list(paths) if len(paths) > 1 else paths[0], **options))
+    return main_variable(for_training(open_field(list(paths) if len(paths) > 1 else paths[0], **options)))
 
 
 def read_stellar(paths: Sequence[str | Path], **options: Any) -> xr.DataArray:
@@ -58,7 +58,14 @@ def read_stellar(paths: Sequence[str | Path], **options: Any) -> xr.DataArray:
     return read(paths or [packaged_data("stellar_spectra")], **options)
 
 
-def _for_training(ds: xr.Dataset) -> xr.DataArray:
+def for_training(ds: xr.Dataset) -> xr.Dataset:
+    """Return the spectra of `ds` that can be learnt from: finite, with the coordinate ``log_error`` if errors are known.
+
+    Raises
+    ------
+    data_loaders.DataError
+        `ds` does not hold spectra, or none with a good pixel.
+    """
     from data_loaders import DataError, main_variable
     from data_loaders.spectra import filled, usable, with_log_error
 
@@ -68,13 +75,16 @@ def _for_training(ds: xr.Dataset) -> xr.DataArray:
     kept = usable(ds)
     if not kept.any():
         raise DataError(where, f"none of {len(kept)} spectra has a good pixel; see mask_bits, wavelength and normalize")
-    field = filled(ds.isel(sample=kept.nonzero()[0]))
-    known = "ivar" in field.variables
-    field = main_variable(with_log_error(field) if known else field)
+    ds = filled(ds.isel(sample=kept.nonzero()[0]))
+    known = "ivar" in ds.variables
+    ds = with_log_error(ds) if known else ds
+    field = main_variable(ds)
     # True of what a model draws as well: its noise is that of the log_error it was given.
     field = field.assign_attrs(noise="in each pixel of its log_error" if known else "as observed, of unknown error")
     lost = len(kept) - int(kept.sum())
-    return field.assign_attrs(left_out=f"{lost} of {len(kept)} spectra without a good pixel") if lost else field
+    if lost:
+        field = field.assign_attrs(left_out=f"{lost} of {len(kept)} spectra without a good pixel")
+    return ds.assign({str(field.name): field})
 
 
 stellar_spectra = Field(

@@ -9,13 +9,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sciffusion.nn.config import UNetConfig
-    from sciffusion.nn.embed import Condition, absent
+    from sciffusion.nn.config import EncoderConfig, UNetConfig
+    from sciffusion.nn.embed import Condition, ContextShape, Encoded, absent
+    from sciffusion.nn.encoder import Encoder
     from sciffusion.nn.unet import Backbone, UNet
 
-__all__ = ["Backbone", "Condition", "UNet", "UNetConfig", "absent"]
+__all__ = [
+    "Backbone",
+    "Condition",
+    "ContextShape",
+    "Encoded",
+    "Encoder",
+    "EncoderConfig",
+    "UNet",
+    "UNetConfig",
+    "absent",
+]
 
-_HOME = {"Backbone": "unet", "Condition": "embed", "UNet": "unet", "UNetConfig": "config", "absent": "embed"}
+_HOME = {
+    "Backbone": "unet",
+    "Condition": "embed",
+    "ContextShape": "embed",
+    "Encoded": "embed",
+    "Encoder": "encoder",
+    "EncoderConfig": "config",
+    "UNet": "unet",
+    "UNetConfig": "config",
+    "absent": "embed",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,10 @@
 """Named conditions of a network, and the embeddings of the noise level and of scalars.
 
-A condition is a scalar, which is embedded, or a map on the grid of the field, which joins the input as channels. A
-scalar ``s`` becomes the features ``(cos w_j s, sin w_j s)`` at frequencies ``w_j`` in geometric progression. The
-slowest turns by one circle at most over the range of ``s``, so that no two values look alike; the fastest turns by
-about one radian for the smallest difference that matters, so that the features are smooth (a frequency beyond that
-only aliases).
+A condition is a scalar, which is embedded, a map on the grid of the field, which joins the input as channels, or a
+*context* of another shape, such as an image for a spectrum, which an encoder turns into tokens. A scalar ``s`` becomes
+the features ``(cos w_j s, sin w_j s)`` at frequencies ``w_j`` in geometric progression. The slowest turns by one circle
+at most over the range of ``s``, so that no two values look alike; the fastest turns by about one radian for the
+smallest difference that matters, so that the features are smooth (a frequency beyond that only aliases).
 """
 
 from __future__ import annotations
@@ -30,14 +30,53 @@ class Condition(NamedTuple):
     Parameters
     ----------
     value
-        A scalar, shape (batch,), or a map, shape (batch, 1, *grid); standardized (mean 0 and variance 1 over the
-        training set). Ignored where absent.
+        A scalar, shape (batch,), a map, shape (batch, 1, *grid), or a context, shape (batch, channel, *its grid);
+        standardized (mean 0 and variance 1 over the training set). Ignored where absent.
     present
-        Shape (batch,), bool. Where false, the network is told that the value is unknown.
+        Shape (batch,), of a context (batch, channel): bool. Where false, the network is told that it is unknown.
     """
 
     value: Tensor
     present: Tensor
+
+
+class Encoded(NamedTuple):
+    """A context of a batch as the encoder leaves it: what a sampler's many calls of the network share.
+
+    Parameters
+    ----------
+    tokens
+        Shape (batch, token, width).
+    summary
+        Shape (batch, width).
+    present
+        Shape (batch,), bool. Where false, the network is told that the context is unknown.
+    """
+
+    tokens: Tensor
+    summary: Tensor
+    present: Tensor
+
+
+class ContextShape(NamedTuple):
+    """What a network must know of a context before it sees one.
+
+    Parameters
+    ----------
+    channels
+        Number of channels: bands of an image, entries of a vector.
+    grid
+        Lengths of its own grid axes [pixels]; none for a vector.
+    boundary
+        Rule of each of them.
+    """
+
+    channels: int
+    grid: tuple[int, ...] = ()
+    boundary: tuple[str, ...] = ()
+
+
+AnyCondition = Condition | Encoded
 
 
 def absent(
@@ -67,13 +106,35 @@ def absent(
     return {name: Condition(value, torch.zeros(batch, dtype=torch.bool, device=device)) for name in names}
 
 
-def without(cond: Mapping[str, Condition]) -> dict[str, Condition]:
+def absent_contexts(
+    contexts: Mapping[str, ContextShape], batch: int, device: torch.device | str | None = None
+) -> dict[str, Condition]:
+    """Say of every context that it is unknown.
+
+    Examples
+    --------
+    >>> absent_contexts({"image": ContextShape(5, (32, 32), ("zero", "zero"))}, batch=2)["image"].value.shape
+    torch.Size([2, 5, 32, 32])
+    """
+    return {
+        name: Condition(
+            torch.zeros(batch, shape.channels, *shape.grid, device=device),
+            torch.zeros(batch, shape.channels, dtype=torch.bool, device=device),
+        )
+        for name, shape in contexts.items()
+    }
+
+
+def without(cond: Mapping[str, AnyCondition]) -> dict[str, AnyCondition]:
     """Hide every condition but the mask of bad pixels."""
-    return {name: c if name == MASK else Condition(c.value, torch.zeros_like(c.present)) for name, c in cond.items()}
+    hidden = {name: c._replace(present=torch.zeros_like(c.present)) for name, c in cond.items() if name != MASK}
+    return {name: hidden.get(name, c) for name, c in cond.items()}
 
 
-def check(cond: Mapping[str, Condition], expected: Mapping[str, Condition]) -> None:
+def check(cond: Mapping[str, AnyCondition], expected: Mapping[str, Condition]) -> None:
     """Hold the conditions of a batch against those that a network expects, by name and shape.
+
+    Contexts that are encoded already were held against it before.
 
     Raises
     ------
@@ -88,7 +149,7 @@ def check(cond: Mapping[str, Condition], expected: Mapping[str, Condition]) -> N
             f"condition {missing[0]!r} is missing: this network knows {known}. Say that a value is unknown "
             "with sciffusion.nn.absent(names, batch), or pass cond=None for all of them"
         )
-    for name in expected:
+    for name in (name for name in expected if isinstance(cond[name], Condition)):
         shapes, got = ([tuple(part.shape) for part in each[name]] for each in (expected, cond))
         if got != shapes:
             raise ValueError(
@@ -130,30 +191,52 @@ class Embedding(nn.Module):
         Names of the scalar conditions.
     channels
         Width of the embedding.
+    contexts
+        Names of the contexts, whose summaries take part.
+    summary_channels
+        Width of these summaries.
     """
 
-    def __init__(self, conditions: tuple[str, ...], channels: int) -> None:
+    def __init__(
+        self, conditions: tuple[str, ...], channels: int, contexts: tuple[str, ...] = (), summary_channels: int = 0
+    ) -> None:
         super().__init__()
-        self.conditions = conditions
+        self.conditions, self.contexts = conditions, contexts
         self.log_snr = Fourier(*LOG_SNR_FREQUENCIES, count=16)
         self.scalar = Fourier(*CONDITION_FREQUENCIES, count=8)
         self.from_log_snr = nn.Linear(32, channels)
         # One linear map of all conditions: sixteen features and the presence of each.
         self.from_conditions = nn.Linear(17 * len(conditions), channels, bias=False) if conditions else None
+        width = (summary_channels + 1) * len(contexts)
+        self.from_contexts = nn.Linear(width, channels, bias=False) if contexts else None
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(channels, channels), nn.SiLU())
 
-    def forward(self, log_snr: Tensor, cond: Mapping[str, Condition]) -> Tensor:
-        """Map (batch,) and the conditions, which hold every scalar, to (batch, channels)."""
+    def forward(self, log_snr: Tensor, cond: Mapping[str, AnyCondition]) -> Tensor:
+        """Map (batch,) and the conditions, which hold every scalar and every encoded context, to (batch, channels)."""
         h = self.from_log_snr(self.log_snr(log_snr))
         if self.from_conditions is not None:
-            h = h + self.from_conditions(torch.cat([self._features(cond[name]) for name in self.conditions], dim=1))
+            h = h + self.from_conditions(scalar_features(self.scalar, [cond[name] for name in self.conditions]))
+        if self.from_contexts is not None:
+            h = h + self.from_contexts(summary_features([cond[name] for name in self.contexts]))
         return self.mix(h)
 
-    def _features(self, condition: Condition) -> Tensor:
-        present = condition.present[:, None]
+
+def scalar_features(fourier: Fourier, conditions: Sequence[Condition]) -> Tensor:
+    """Return the features and the presence of scalars, (batch, 17 for each with eight frequencies)."""
+    features = []
+    for value, present in conditions:
         # where, not a product: an absent value may be NaN.
-        features = self.scalar(condition.value).where(present, 0.0)
-        return torch.cat([features, present.float()], dim=1)
+        features += [fourier(value).where(present[:, None], 0.0), present[:, None].float()]
+    return torch.cat(features, dim=1)
+
+
+def summary_features(contexts: Sequence[Encoded]) -> Tensor:
+    """Return the summaries of contexts, 0 where absent, and their presence, (batch, width + 1 for each)."""
+    features = []
+    for context in contexts:
+        present = context.present[:, None]
+        features += [context.summary.float().where(present, 0.0), present.float()]
+    return torch.cat(features, dim=1)
 
 
 def map_channels(condition: Condition) -> Tensor:

@@ -257,7 +257,8 @@ class ResidualBlock(nn.Module):
     """Two convolutions beside a short cut, modulated by the embedding (FiLM: Perez et al. 2018, Equation 1).
 
     ``x + conv(silu((1 + scale) norm(conv(silu(norm(x)))) + shift))`` with scale and shift linear in the embedding.
-    The last convolution starts from zero, so that the block starts as its short cut.
+    The last convolution starts from zero, so that the block starts as its short cut. With ``embed_channels=0`` nothing
+    modulates it.
     """
 
     def __init__(
@@ -272,17 +273,18 @@ class ResidualBlock(nn.Module):
         self.norm1, self.norm2 = group_norm(in_channels), group_norm(out_channels)
         self.conv1 = Conv(in_channels, out_channels, boundary)
         self.conv2 = Conv(out_channels, out_channels, boundary, zero=True)
-        self.film = nn.Linear(embed_channels, 2 * out_channels)
+        self.film = nn.Linear(embed_channels, 2 * out_channels) if embed_channels else None
         self.dropout = nn.Dropout(dropout)
         same = in_channels == out_channels
         self.shortcut = nn.Identity() if same else Conv(in_channels, out_channels, boundary, kernel=1)
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         """Map (batch, in_channels, *lead, *grid) to (batch, out_channels, *lead, *grid)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        scale, shift = self.film(embedding).to(h.dtype).unflatten(1, (-1, *(1,) * (x.ndim - 2))).chunk(2, 1)
-        h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
-        return self.shortcut(x) + self.conv2(self.dropout(h))
+        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
+        if self.film is not None:
+            scale, shift = self.film(embedding).to(h.dtype).unflatten(1, (-1, *(1,) * (x.ndim - 2))).chunk(2, 1)
+            h = torch.addcmul(shift, h, 1 + scale)
+        return self.shortcut(x) + self.conv2(self.dropout(F.silu(h)))
 
 
 class Attention(nn.Module):
@@ -304,6 +306,96 @@ class Attention(nn.Module):
         q, k, v = tokens.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
         return x + self.out(mixed.unflatten(1, x.shape[2:]).movedim(-1, 1))
+
+
+class CrossAttention(nn.Module):
+    """Attention of the pixels of a field to the tokens of its contexts (Vaswani et al. 2017, Equation 1).
+
+    A pixel asks with its features and, along open axes, with its position, so that the red end of a spectrum may look
+    for other things than the blue one. Along periodic axes no place is special. Where no token is present, the pixels
+    read one learned token that says so.
+    """
+
+    def __init__(self, channels: int, token_channels: int, boundary: tuple[str, ...], head_channels: int) -> None:
+        super().__init__()
+        self.heads = _heads(channels, head_channels)
+        self.norm = group_norm(channels)
+        self.query = Conv(channels, channels, boundary, kernel=1)
+        self.position = Position(channels, boundary)
+        self.token_norm = nn.LayerNorm(token_channels)
+        self.key_value = nn.Linear(token_channels, 2 * channels)
+        self.nothing = nn.Parameter(torch.randn(token_channels))
+        self.out = Conv(channels, channels, boundary, kernel=1, zero=True)
+
+    def forward(self, x: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
+        """Map (batch, channels, *lead, *grid) to the same shape, with tokens (batch, token, width) present or not."""
+        lead = self.query.lead
+        q = self.query(self.norm(x)) + self.position(x.shape[2 + lead :]).unflatten(1, (-1, *(1,) * lead))
+        q = q.movedim(1, -1).flatten(1, -2).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        tokens = torch.cat([self.nothing.to(tokens).expand(len(tokens), 1, -1), tokens], 1)
+        k, v = (
+            self.key_value(self.token_norm(tokens)).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        )
+        mask = F.pad(present, (1, 0), value=True)[:, None, None]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(-2)
+        return x + self.out(mixed.unflatten(1, x.shape[2:]).movedim(-1, 1))
+
+
+class Position(nn.Module):
+    """A vector for the place of each pixel along the open axes of a grid; zero where all axes are periodic."""
+
+    frequencies: Tensor
+
+    def __init__(self, channels: int, boundary: tuple[str, ...]) -> None:
+        super().__init__()
+        self.open = tuple(rule != "periodic" for rule in boundary)
+        # From half a turn along the axis to one radian in a hundredth of it.
+        frequencies = math.pi / 2 * (200 / math.pi) ** torch.linspace(0, 1, 12, dtype=torch.float64)
+        self.register_buffer("frequencies", frequencies.float(), persistent=False)
+        self.channels, count = channels, 2 * len(frequencies) * sum(self.open)
+        self.mix = nn.Linear(count, channels, bias=False) if count else None
+
+    def forward(self, grid: Sequence[int]) -> Tensor:
+        """Return (1, channels, *grid)."""
+        if self.mix is None:
+            return self.frequencies.new_zeros(1, self.channels, *grid)
+        features = []
+        for axis, n in enumerate(grid):
+            if self.open[axis]:
+                place = (torch.arange(n, device=self.frequencies.device) + 0.5) / n
+                angle = place[:, None] * self.frequencies
+                waves = torch.cat([angle.cos(), angle.sin()], 1)
+                waves = waves.reshape(*(n if i == axis else 1 for i in range(len(grid))), -1)
+                features.append(waves.expand(*grid, -1))
+        return self.mix(torch.cat(features, -1)).movedim(-1, 0).unsqueeze(0)
+
+
+def margins_of(grid: Sequence[int], stride: Sequence[int], boundary: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the pixels to add before and after every axis, so that the strides divide it.
+
+    Raises
+    ------
+    ValueError
+        If a periodic axis is no multiple of its stride, or a reflected one is too short.
+    """
+    margins = []
+    for axis, (n, step, rule) in enumerate(zip(grid, stride, boundary)):
+        extra = -n % step
+        where = f"axis {axis} of the grid {tuple(grid)} has {n} pixels"
+        if rule == "periodic" and extra:
+            sizes = " and ".join(str(size) for size in (n + extra - step, n + extra) if size)
+            raise ValueError(
+                f"{where} and is periodic, but the network needs a multiple of its stride {step}: the nearest "
+                f"good sizes are {sizes}. Resample the field, take a smaller stride (fewer levels or a smaller "
+                "patch) or an open boundary"
+            )
+        if rule == "reflect" and n <= step:
+            raise ValueError(
+                f"{where}, too few to reflect: a network of stride {step} needs at least {step + 1}. Take "
+                "a smaller stride (fewer levels or a smaller patch) or the boundary 'zero'"
+            )
+        margins.append((extra // 2, extra - extra // 2))
+    return margins
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

@@ -16,17 +16,30 @@ import torch.nn.functional as F
 from torch import Tensor, cat, nn
 
 from sciffusion.nn.config import UNetConfig
-from sciffusion.nn.embed import Condition, Embedding, absent, check, map_channels
+from sciffusion.nn.embed import (
+    AnyCondition,
+    Condition,
+    ContextShape,
+    Embedding,
+    Encoded,
+    absent,
+    absent_contexts,
+    check,
+    map_channels,
+)
+from sciffusion.nn.encoder import build_encoder, encode
 from sciffusion.nn.layers import (
     CONV,
     Attention,
     Conv,
+    CrossAttention,
     Downsample,
     ResidualBlock,
     Upsample,
     as_boundary,
     fold,
     group_norm,
+    margins_of,
     pad,
     unfold,
 )
@@ -35,13 +48,15 @@ from sciffusion.nn.layers import (
 class Backbone(Protocol):
     """A network that a :class:`~sciffusion.denoise.Denoiser` can be built on."""
 
-    def __call__(self, x: Tensor, log_snr: Tensor, cond: Mapping[str, Condition] | None = None) -> Tensor:
+    def __call__(self, x: Tensor, log_snr: Tensor, cond: Mapping[str, AnyCondition] | None = None) -> Tensor:
         """Map a noisy field (batch, channel, *grid) of log-SNR (batch,) to a field of that grid."""
         ...
 
 
 class Level(nn.Module):
     """The residual blocks of one level, the last followed by attention where the level has it.
+
+    Attention is among the pixels, then, where the field has contexts, to their tokens.
 
     Parameters
     ----------
@@ -51,32 +66,48 @@ class Level(nn.Module):
         Rule of every grid axis.
     attend
         Whether the level has attention.
+    tokens
+        Whether there are tokens of contexts to attend to.
     config
         Settings of the network.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, boundary: tuple[str, ...], attend: bool, config: UNetConfig
+        self,
+        in_channels: int,
+        out_channels: int,
+        boundary: tuple[str, ...],
+        attend: bool,
+        tokens: bool,
+        config: UNetConfig,
     ) -> None:
         super().__init__()
+        heads, width = config.head_channels, config.encoder.out_channels
         self.blocks = nn.ModuleList(
             ResidualBlock(in_channels, out_channels, boundary, config.embed_channels, config.dropout)
             for _ in range(config.blocks)
         )
-        self.attention = Attention(out_channels, boundary, config.head_channels) if attend else nn.Identity()
+        self.attention = Attention(out_channels, boundary, heads) if attend else nn.Identity()
+        self.cross = CrossAttention(out_channels, width, boundary, heads) if attend and tokens else None
 
-    def forward(self, h: Tensor, embedding: Tensor, skips: Sequence[Tensor] = ()) -> list[Tensor]:
-        """Give the result of every block; on the way up each block joins one of the skips, the last first."""
+    def forward(
+        self, h: Tensor, embedding: Tensor, tokens: Sequence[Tensor], skips: Sequence[Tensor] = ()
+    ) -> list[Tensor]:
+        """Give the result of every block; on the way up each block joins one of the skips, the last first.
+
+        `tokens` are those of the contexts and their presence.
+        """
         results = []
         for block, skip in zip_longest(self.blocks, reversed(skips)):
             h = block(h if skip is None else cat([h, skip], 1), embedding)
             results.append(h)
-        results[-1] = self.attention(h)
+        h = self.attention(h)
+        results[-1] = h if self.cross is None else self.cross(h, *tokens)
         return results
 
 
 class UNet(nn.Module):
-    """U-Net with a boundary per axis, conditioned on the noise level, on named scalars and on named maps.
+    """U-Net with a boundary per axis, conditioned on the noise level, on named scalars, maps and contexts.
 
     Parameters
     ----------
@@ -91,6 +122,9 @@ class UNet(nn.Module):
     maps
         Names of the conditions on the grid, e.g. ``("log_error",)``; each joins the input as two channels, its value
         (0 where absent) and its presence.
+    contexts
+        Names and shapes of the conditions of another shape than the field's, such as an image for a spectrum. Each
+        has an encoder, whose tokens the levels with attention read, and whose summary joins the embedding.
     config
         Widths and depths.
 
@@ -117,6 +151,15 @@ class UNet(nn.Module):
     >>> cond = {"log_error": Condition(torch.randn(4, 1, 24), torch.tensor([True, True, True, False]))}
     >>> network(torch.randn(4, 1, 24), log_snr, cond).shape
     torch.Size([4, 1, 24])
+
+    An image for a spectrum, with the second band of the last object missing; a sampler encodes it once:
+
+    >>> image = ContextShape(channels=2, grid=(16, 16), boundary=("zero", "zero"))
+    >>> network = UNet(ndim=1, boundary="reflect", contexts={"image": image}, config=UNetConfig(channels=(32, 32)))
+    >>> present = torch.tensor([[True, True]] * 3 + [[True, False]])
+    >>> cond = network.encode({"image": Condition(torch.randn(4, 2, 16, 16), present)})
+    >>> network(torch.randn(4, 1, 24), log_snr, cond).shape
+    torch.Size([4, 1, 24])
     """
 
     def __init__(
@@ -127,13 +170,18 @@ class UNet(nn.Module):
         boundary: str | Sequence[str] = "periodic",
         conditions: Sequence[str] = (),
         maps: Sequence[str] = (),
+        contexts: Mapping[str, ContextShape] | None = None,
         config: UNetConfig = UNetConfig(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         if ndim not in CONV:
             raise ValueError(f"ndim must be one of {', '.join(map(str, CONV))}, got {ndim}")
-        if len({*conditions, *maps}) < len(conditions) + len(maps):
-            raise ValueError(f"conditions must have different names, got {(*conditions, *maps)}")
+        self.contexts = dict(contexts or {})
+        names = (*conditions, *maps, *self.contexts)
+        if len(set(names)) < len(names):
+            raise ValueError(f"conditions must have different names, got {names}")
+        if self.contexts and not config.attention_levels:
+            raise ValueError("contexts are read by attention: attention_levels must be at least 1, got 0")
         self.config, self.in_channels = config, in_channels
         self.conditions, self.maps = tuple(conditions), tuple(maps)
         self.boundary = rules = as_boundary(boundary, ndim)
@@ -141,17 +189,37 @@ class UNet(nn.Module):
         widths, cells = config.channels, config.patch**ndim
         attend = [level >= len(widths) - config.attention_levels for level in range(len(widths))]
 
-        self.embedding = Embedding(self.conditions, config.embed_channels)
+        self.embedding = Embedding(
+            self.conditions, config.embed_channels, tuple(self.contexts), config.encoder.out_channels
+        )
+        self.encoders = nn.ModuleDict({name: build_encoder(s, config.encoder) for name, s in self.contexts.items()})
+        tokens = bool(self.contexts)
         self.stem = Conv((in_channels + 2 * len(self.maps)) * cells, widths[0], rules)
-        self.down = nn.ModuleList(Level(c, c, rules, has, config) for c, has in zip(widths, attend))
+        self.down = nn.ModuleList(Level(c, c, rules, has, tokens, config) for c, has in zip(widths, attend))
         self.coarser = nn.ModuleList(Downsample(fine, coarse, ndim) for fine, coarse in pairwise(widths))
         self.middle = ResidualBlock(widths[-1], widths[-1], rules, config.embed_channels, config.dropout)
         self.finer = nn.ModuleList(Upsample(coarse, fine, rules) for fine, coarse in pairwise(widths))
-        self.up = nn.ModuleList(Level(2 * c, c, rules, has, config) for c, has in zip(widths, attend))
+        self.up = nn.ModuleList(Level(2 * c, c, rules, has, tokens, config) for c, has in zip(widths, attend))
         self.norm = group_norm(widths[0])
         self.head = Conv(widths[0], out_channels * cells, rules, zero=True)
 
-    def forward(self, x: Tensor, log_snr: Tensor, cond: Mapping[str, Condition] | None = None) -> Tensor:
+    def encode(self, cond: Mapping[str, AnyCondition]) -> dict[str, AnyCondition]:
+        """Encode the contexts among the conditions of a batch, those that are not yet; the others are passed on.
+
+        What a sampler asks for again and again is so computed once.
+
+        Raises
+        ------
+        ValueError
+            If a context has another shape than the network's.
+        """
+        raw = {name: cond[name] for name in self.contexts if isinstance(cond.get(name), Condition)}
+        if raw:
+            batch = len(next(iter(raw.values())).present)
+            check(raw, absent_contexts({name: self.contexts[name] for name in raw}, batch))
+        return {name: encode(self.encoders[name], c) if name in raw else c for name, c in cond.items()}
+
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Mapping[str, AnyCondition] | None = None) -> Tensor:
         """Map a noisy field to a field of the same grid.
 
         Parameters
@@ -161,7 +229,8 @@ class UNet(nn.Module):
         log_snr
             Shape (batch,): log(alpha^2 / sigma^2), within [-20, 20].
         cond
-            A :class:`Condition` for every name in ``conditions`` and ``maps``; None treats all as absent.
+            A :class:`Condition` for every name in ``conditions``, ``maps`` and ``contexts`` (of these also what
+            :meth:`encode` gave); None treats all as absent.
 
         Returns
         -------
@@ -177,50 +246,39 @@ class UNet(nn.Module):
         self._check_shapes(x, log_snr)
         grid = x.shape[2:]
         nothing = absent(self.conditions, len(x), x.device) | absent(self.maps, len(x), x.device, grid)
+        nothing |= absent_contexts(self.contexts, len(x), x.device)
         cond = nothing if cond is None else cond
         check(cond, nothing)
+        cond = self.encode(cond)
         embedding = self.embedding(log_snr, cond)
-        margins = self._margins(grid)
+        margins = margins_of(grid, self.stride, self.boundary)
         h = cat([x, *(map_channels(cond[name]).to(x.dtype) for name in self.maps)], 1)
         h = self.stem(fold(pad(h, margins, self.boundary), self.config.patch))
-        h = self._levels(h, embedding)
+        h = self._levels(h, embedding, self._tokens(cond))
         h = unfold(self.head(F.silu(self.norm(h))), self.config.patch, len(grid)).to(x.dtype)
         for axis, ((before, _), n) in enumerate(zip(margins, grid), start=2):
             h = h.narrow(axis, before, n)
         return h
 
-    def _levels(self, h: Tensor, embedding: Tensor) -> Tensor:
+    def _tokens(self, cond: Mapping[str, AnyCondition]) -> tuple[Tensor, ...]:
+        """The tokens of all contexts in a row (batch, token, width), and their presence; nothing without contexts."""
+        contexts = [c for c in map(cond.get, self.contexts) if isinstance(c, Encoded)]
+        if not contexts:
+            return ()
+        present = [c.present[:, None].expand(c.tokens.shape[:2]) for c in contexts]
+        return cat([c.tokens for c in contexts], 1), cat(present, 1)
+
+    def _levels(self, h: Tensor, embedding: Tensor, tokens: Sequence[Tensor]) -> Tensor:
         """Go down to the coarsest grid and back up."""
         skips = []
         for index, level in enumerate(self.down):
-            skips.append(level(self.coarser[index - 1](h) if index else h, embedding))
+            skips.append(level(self.coarser[index - 1](h) if index else h, embedding, tokens))
             h = skips[-1][-1]
         h = self.middle(h, embedding)
         for index in reversed(range(len(self.up))):
-            h = self.up[index](h, embedding, skips[index])[-1]
+            h = self.up[index](h, embedding, tokens, skips[index])[-1]
             h = self.finer[index - 1](h) if index else h
         return h
-
-    def _margins(self, grid: Sequence[int]) -> list[tuple[int, int]]:
-        """Pixels to add before and after every axis, so that the strides divide it."""
-        margins = []
-        for axis, (n, stride, rule) in enumerate(zip(grid, self.stride, self.boundary)):
-            extra = -n % stride
-            where = f"axis {axis} of the grid {tuple(grid)} has {n} pixels"
-            if rule == "periodic" and extra:
-                sizes = " and ".join(str(size) for size in (n + extra - stride, n + extra) if size)
-                raise ValueError(
-                    f"{where} and is periodic, but the network needs a multiple of its stride {stride}: the nearest "
-                    f"good sizes are {sizes}. Resample the field, take a smaller stride (fewer levels or a smaller "
-                    "patch) or an open boundary"
-                )
-            if rule == "reflect" and n <= stride:
-                raise ValueError(
-                    f"{where}, too few to reflect: a network of stride {stride} needs at least {stride + 1}. Take "
-                    "a smaller stride (fewer levels or a smaller patch) or the boundary 'zero'"
-                )
-            margins.append((extra // 2, extra - extra // 2))
-        return margins
 
     def _check_shapes(self, x: Tensor, log_snr: Tensor) -> None:
         ndim = len(self.boundary)

@@ -10,7 +10,7 @@ from sciffusion.config import RunConfig
 from sciffusion.dataset import split_by_group
 from sciffusion.field import _registered
 from sciffusion.fields.sky import dust
-from sciffusion.run import Run
+from sciffusion.prepare import prepare
 from sciffusion.transform import chain
 
 
@@ -84,7 +84,7 @@ def test_patches_of_another_format_are_taken_as_they_are(tmp_path):
 def test_a_run_is_prepared(monkeypatch):
     monkeypatch.setitem(_registered, "dust", dust)  # as its entry point does in an installed package
     torch.manual_seed(0)
-    prepared = Run(RunConfig(field="dust", options={"size": 32, "stride": 32}), progress=False).prepare()
+    prepared = prepare(RunConfig(field="dust", options={"size": 32, "stride": 32}))
     assert prepared.train.conditions.names == ()
     assert len(prepared.split["test"]) > 100
     assert not set(prepared.split["train"]) & set(prepared.split["test"])
