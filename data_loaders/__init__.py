@@ -9,17 +9,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from data_loaders.access import check_target, open_field, write_field
     from data_loaders.errors import DataError
+    from data_loaders.image_spectra import open_image_spectra
     from data_loaders.layout import main_variable
     from data_loaders.packaged import packaged_data
     from data_loaders.registry import readers
 
-__all__ = ["DataError", "check_target", "main_variable", "open_field", "packaged_data", "readers", "write_field"]
+__all__ = [
+    "DataError",
+    "check_target",
+    "main_variable",
+    "open_field",
+    "open_image_spectra",
+    "packaged_data",
+    "readers",
+    "write_field",
+]
 
 _HOME = {
     "DataError": "data_loaders.errors",
     "check_target": "data_loaders.access",
     "main_variable": "data_loaders.layout",
     "open_field": "data_loaders.access",
+    "open_image_spectra": "data_loaders.image_spectra",
     "packaged_data": "data_loaders.packaged",
     "readers": "data_loaders.registry",
     "write_field": "data_loaders.access",

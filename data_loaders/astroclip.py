@@ -31,6 +31,7 @@ ATTRS = {
 KINDS = ("spectra", "images")
 BANDS = ("g", "r", "z")
 FIRST, STEP = 3600.0, 0.8
+PIXEL = 0.262 / 3600  # [deg], of the cut-outs of the Legacy Surveys
 _LABELS = ("redshifts", "targetids")
 
 
@@ -54,8 +55,8 @@ def read_astroclip(path: Path, dataset: str | None = None) -> xr.Dataset:
         return spectra_dataset(flux, wavelength, units=FLUX_UNITS, objects=objects, attrs=ATTRS)
     coords: dict[str, Any] = {"channel": ("channel", np.array(BANDS))}
     for dim, n in zip("yx", source.shape[2:]):
-        attrs = {"units": "pixel", "long_name": "offset from the center", "boundary": "reflect"}
-        coords[dim] = (dim, np.arange(n) - (n - 1) / 2, attrs)
+        attrs = {"units": "deg", "long_name": "offset from the center", "boundary": "reflect"}
+        coords[dim] = (dim, (np.arange(n) - (n - 1) / 2) * PIXEL, attrs)
     coords |= {name: ("sample", values) for name, values in objects.items()}
     image = lazy_variable(("sample", "channel", "y", "x"), source, {"units": "nanomaggy", "long_name": "image"})
     return xr.Dataset({"image": image}, coords, {"field": "image", **ATTRS})

@@ -13,7 +13,7 @@ import xarray as xr
 from data_loaders.channels import stack_channels
 from data_loaders.errors import DataError
 from data_loaders.groups import numbered
-from data_loaders.layout import grid_dims, main_variable, same_axis
+from data_loaders.layout import main_variable, same_axis
 from data_loaders.lazy import Joined, lazy_variable
 
 _PER_SAMPLE = ("suite", "set", "redshift", "wcs")
@@ -94,7 +94,13 @@ def _check_same(first: xr.Dataset, ds: xr.Dataset, path: Path, first_path: Path)
     for what, (found, expected) in compared.items():
         if found != expected:
             raise DataError(path, f"{what} {found} differs from {expected} of {first_path}; join files of one kind")
-    for dim in ("channel", *grid_dims(here)):
+    for name in ds.data_vars.keys() - {here.name}:
+        # What comes beside the field, such as the image that a spectrum belongs to.
+        if (ds[name].dims, ds[name].shape[1:]) != (first[name].dims, first[name].shape[1:]):
+            found, expected = (f"{name} {dict(each[name].sizes)}" for each in (ds, first))
+            raise DataError(path, f"{found} differs from {expected} of {first_path}; join files of one kind")
+    dims = dict.fromkeys(dim for name in ds.data_vars for dim in ds[name].dims if dim != "sample")
+    for dim in dims:
         if dim in ds.coords and not same_axis(ds[dim], first[dim]):
             raise DataError(path, f"coordinate {dim!r} differs from that of {first_path}; join files of one grid")
 

@@ -190,9 +190,10 @@ def _images(path: Path, items: Mapping[str, Item], objects: dict[str, Any]) -> x
         raise DataError(path, f"image_array: expected (n, band, y, x), found shape {array.shape}")
     dims = ("sample", "channel", "y", "x")
     coords: dict[str, Any] = {"channel": ("channel", _bands(path, items, array.shape[1]))}
+    side, units = _pixel(path, items)
     for dim, n in zip(dims[2:], array.shape[2:]):
-        attrs = {"units": "pixel", "long_name": "offset from the center", "boundary": "reflect"}
-        coords[dim] = (dim, np.arange(n) - (n - 1) / 2, attrs)
+        attrs = {"units": units, "long_name": "offset from the center", "boundary": "reflect"}
+        coords[dim] = (dim, (np.arange(n) - (n - 1) / 2) * side, attrs)
     coords |= {name: ("sample", *value) for name, value in objects.items()}
     if "image_ivar" in items:
         ivar = _array(path, items, "image_ivar")
@@ -207,6 +208,17 @@ def _images(path: Path, items: Mapping[str, Item], objects: dict[str, Any]) -> x
     else:
         image = lazy_variable(dims, array, {"units": "nanomaggy", "long_name": "image"})
     return xr.Dataset({"image": image}, coords, {"field": "image", **ATTRS})
+
+
+def _pixel(path: Path, items: Mapping[str, Item]) -> tuple[float, str]:
+    """Side of a pixel and its unit: of `image_scale` [arcsec], where that is one for all; else a pixel is 1 pixel."""
+    if "image_scale" not in items:
+        return 1.0, "pixel"
+    item = items["image_scale"]
+    check_size(path, "image_scale", np.dtype(item.dtype).itemsize * math.prod(item.shape))
+    with naming(path), h5py.File(path, "r") as file:
+        scales = np.unique(np.asarray(file["image_scale"], np.float64).round(6))
+    return (float(scales[0]) / 3600, "deg") if len(scales) == 1 and scales[0] > 0 else (1.0, "pixel")
 
 
 def _bands(path: Path, items: Mapping[str, Item], n: int) -> np.ndarray:

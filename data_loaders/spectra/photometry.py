@@ -4,6 +4,7 @@ Images are in nanomaggies, of which 1 is 22.5 mag (AB); the aperture lies on the
 pixel the part of its area that lies inside.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 
@@ -13,7 +14,14 @@ from tqdm.auto import tqdm
 
 from data_loaders.errors import DataError
 
-__all__ = ["FIBER_RADIUS", "aperture_magnitudes", "with_aperture_colors"]
+__all__ = [
+    "BY_WAVELENGTH",
+    "FIBER_RADIUS",
+    "aperture_magnitudes",
+    "color_names",
+    "pixel_side",
+    "with_aperture_colors",
+]
 
 FIBER_RADIUS = 1.5  # arcsec, of the spectrographs of SDSS until 2009
 ZERO_POINT = 22.5  # mag of a nanomaggy
@@ -90,7 +98,7 @@ def with_aperture_colors(ds: xr.Dataset) -> xr.Dataset:
     odd = [band for band in bands if band not in tuple(BY_WAVELENGTH)]
     if odd:
         raise DataError(where, f"expected bands among {', '.join(BY_WAVELENGTH)}, found {', '.join(odd)}; rename them")
-    scale = _pixel_scale(ds, where)
+    scale = pixel_side(ds, where)
     try:
         _weights(*image.shape[2:], scale, FIBER_RADIUS)
     except ValueError as error:
@@ -101,14 +109,35 @@ def with_aperture_colors(ds: xr.Dataset) -> xr.Dataset:
         magnitudes[block] = aperture_magnitudes(image[block].values, scale)
     of = {band: magnitudes[:, i] for i, band in enumerate(bands)}
     found = {"fiber_r": (of.get("r", np.full(len(image), np.nan)), "r within the fiber")}
-    for blue, red in pairwise(sorted(bands, key=BY_WAVELENGTH.index)):
-        found[f"{blue}_{red}"] = (of[blue] - of[red], f"{blue} - {red} within the fiber")
+    for name in color_names(bands)[1:]:
+        blue, red = name.split("_")
+        found[name] = (of[blue] - of[red], f"{blue} - {red} within the fiber")
     attrs = {"units": "mag"}
     return ds.assign_coords({name: ("sample", v, {**attrs, "long_name": told}) for name, (v, told) in found.items()})
 
 
-def _pixel_scale(ds: xr.Dataset, where: object) -> float:
-    """Side of a pixel [arcsec]."""
+def color_names(bands: Iterable[str]) -> tuple[str, ...]:
+    """Return what `with_aperture_colors` measures of images in these bands.
+
+    Examples
+    --------
+    >>> color_names("rgz")
+    ('fiber_r', 'g_r', 'r_z')
+    """
+    return "fiber_r", *(f"{blue}_{red}" for blue, red in pairwise(sorted(bands, key=BY_WAVELENGTH.index)))
+
+
+def pixel_side(ds: xr.Dataset, where: object) -> float:
+    """Return the side of the pixels of an image [arcsec], of its coordinates ``y`` and ``x`` [deg].
+
+    Raises
+    ------
+    DataError
+        The offsets are not in degrees, or the pixels are not square.
+    """
+    units = [ds[dim].attrs.get("units", "deg") for dim in ("y", "x")]
+    if units != ["deg", "deg"]:
+        raise DataError(where, f"offsets y and x are in {units[0]}, expected deg; the size of the pixels is not known")
     sides = [3600 * float(np.abs(np.diff(ds[dim].values)).mean()) for dim in ("y", "x")]
     if not np.isclose(sides[0], sides[1], rtol=1e-3):
         raise DataError(where, f"expected square pixels, found {sides[0]:.4g} by {sides[1]:.4g} arcsec")
