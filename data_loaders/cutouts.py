@@ -178,8 +178,10 @@ class Cutouts(RowSource):
         there = np.unique(wanted[wanted >= 0])
         index = (numbers, there, *self.window)
         values = self.images[index].values.astype(self.dtype)
-        known = isinstance(self.missing, xr.Variable)
-        values[self.missing[index].values.astype(bool) if known else (values == 0) & self.missing] = np.nan
+        if isinstance(self.missing, xr.Variable):
+            values[self.missing[index].values.astype(bool)] = np.nan
+        elif self.missing:
+            values[values == 0] = np.nan
         made = np.full((len(numbers), *self.shape[1:]), np.nan, self.dtype)
         made[:, wanted >= 0] = values[:, np.searchsorted(there, wanted[wanted >= 0])]
         return made

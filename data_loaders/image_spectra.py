@@ -6,6 +6,7 @@ say of the object.
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,20 +101,25 @@ def open_image_spectra(
     form = {"size": size, "pixel_scale": pixel_scale, "bands": bands}
     form = {key: value for key, value in form.items() if value is not None}
     found = _sorted_out(paths)
-    parts = _opened(found, options)
-    where = parts[0].encoding.get("source", "images")
-    wanted = _form_of(parts[0], form, where) if "whole" in found else Form(**form)
+    images, spectra = _opened(found, options)
+    where = images.encoding.get("source", "images")
+    wanted = _form_of(images, form, where) if "whole" in found else Form(**form)
     if "whole" in found:
-        ds = _recut(parts[0], wanted, where) if form else parts[0]
+        ds = _recut(images, wanted, where) if form else images
     else:
         default = _WITHIN_MULTIMODAL if _of_multimodal(found) else _WITHIN
-        ds = _paired(*parts, wanted, default if within is None else within, "both" in found)
+        ds = _paired(images, spectra, wanted, default if within is None else within, "both" in found)
     # Colors are those of the pixels of the file: coarser ones take light across the rim of the fiber.
     ds = _chosen(ds, where, **chosen)
     if ds.sizes["x"] > wanted.size:
         ds = binned(ds, wanted.size)
-    ds.set_close(lambda: [part.close() for part in parts])
+    ds.set_close(partial(_close, (images, spectra)))
     return ds
+
+
+def _close(parts: Sequence[xr.Dataset]) -> None:
+    for part in parts:
+        part.close()
 
 
 def _sorted_out(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> dict[str, list[Path]]:
@@ -173,10 +179,11 @@ def _kind(path: Path) -> str:
     raise DataError(path, f"expected {expected}, found {field.dims}")
 
 
-def _opened(found: Mapping[str, list[Path]], options: Mapping[str, Any]) -> tuple[xr.Dataset, ...]:
-    """The whole, or images and spectra."""
+def _opened(found: Mapping[str, list[Path]], options: Mapping[str, Any]) -> tuple[xr.Dataset, xr.Dataset]:
+    """Images and spectra: the same dataset where it is whole."""
     if "whole" in found:
-        return (open_field(found["whole"], **options),)
+        whole = open_field(found["whole"], **options)
+        return whole, whole
     if "both" in found:
         images, spectra = _BOTH[find_reader(found["both"][0]).name]
         return open_field(found["both"], dataset=images), open_field(found["both"], dataset=spectra, **options)

@@ -109,7 +109,7 @@ def _of_one_place(here: np.ndarray, there: np.ndarray, within: float) -> tuple[n
         return known[:0], asked[:0]
     distance, nearest = KDTree(here[known]).query(there[asked], distance_upper_bound=_chord_of(within))
     same = np.isfinite(distance)
-    return known[nearest[same]], asked[same]
+    return known[np.asarray(nearest)[same]], asked[same]
 
 
 def _on_sky(ds: xr.Dataset) -> np.ndarray:
