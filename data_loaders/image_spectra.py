@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from tqdm.auto import tqdm
 
 from data_loaders.access import open_field
 from data_loaders.cutouts import Form, binned, cut_out
@@ -125,7 +126,8 @@ def _close(parts: Sequence[xr.Dataset]) -> None:
 def _sorted_out(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> dict[str, list[Path]]:
     """Files by what they hold: ``{"whole"}``, ``{"both"}`` or ``{"images", "spectra"}``."""
     found: dict[str, list[Path]] = {}
-    for path in _files(paths):
+    files = _files(paths)
+    for path in tqdm(files, "look", delay=2, disable=len(files) < 100, leave=False):
         found.setdefault(_kind(path), []).append(path)
     if set(found) not in ({"whole"}, {"both"}, {"images", "spectra"}):
         words = {"whole": "the labelled layout", "both": "images with spectra"}
