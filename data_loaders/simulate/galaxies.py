@@ -6,23 +6,17 @@ alone, so that a larger set begins with a smaller one.
 """
 
 import json
-import os
-from contextlib import closing
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm.auto import tqdm
-
-from data_loaders.simulate.pieces import discard, run
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Galaxies", "cache_folder", "galaxies", "simulated_galaxies"]
+__all__ = ["Galaxies", "collect", "galaxies"]
 
 SIMULATION = 1
 """Counts the versions of the simulation: galaxies of the same settings differ between versions."""
@@ -38,9 +32,10 @@ class Galaxies:
     ----------
     num : int
         Galaxies.
-    test, validation : int
-        How many of them, from the first on, are marked ``split = "test"`` and then ``"validation"``; the rest is
-        ``"train"``. With neither the split is left open.
+    test : int
+        How many of them, the first ones, are marked ``split = "test"``.
+    validation : int
+        How many that follow are marked ``"validation"``; the rest is ``"train"``. With neither the split is left open.
     size : int
         Pixels along a side of an image, even.
     pixel_scale : float
@@ -49,8 +44,10 @@ class Galaxies:
         Smallest and largest, within 0.02 and 0.17.
     seed : int
         Seed of everything.
-    image_noise, spectrum_noise : bool
-        Whether there is noise, and bad pixels in spectra; ``ivar`` is that of the noise in any case.
+    image_noise : bool
+        Whether images have noise.
+    spectrum_noise : bool
+        Whether spectra have noise and bad pixels; ``ivar`` is that of the noise in any case.
     noise_free : bool
         Keep the spectra without noise, too, as ``flux_true``.
 
@@ -101,6 +98,11 @@ class Galaxies:
     def to_json(self) -> str:
         """Return all settings as text; two sets are equal if their texts agree."""
         return json.dumps({"simulation": SIMULATION, **asdict(self)}, sort_keys=True)
+
+    @property
+    def piece(self) -> str:
+        """What is made at a time, in the plural."""
+        return f"blocks of {BLOCK} galaxies"
 
     def names(self) -> list[str]:
         """Return the name of the file of every block of galaxies."""
@@ -231,75 +233,3 @@ def _provenance(settings: Galaxies, command: str) -> dict[str, str]:
         "command": command,
         "version": f"sciffusion {version('sciffusion')}, numpy {version('numpy')}, simulation {SIMULATION}",
     }
-
-
-def cache_folder() -> Path:
-    """Return where sets are kept that are made on first use.
-
-    ``SCIFFUSION_CACHE`` if it is set, else ``sciffusion`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
-    """
-    own = os.environ.get("SCIFFUSION_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sciffusion"
-
-
-def simulated_galaxies(settings: Galaxies | None = None, processes: int | None = None) -> Path:
-    """Return the file of a set of galaxies, made on first use and kept in `cache_folder`.
-
-    A run that was stopped goes on where it ended; several at once do not disturb each other. As processes are started
-    anew, a script calls this under ``if __name__ == "__main__":``.
-
-    Parameters
-    ----------
-    settings : Galaxies, optional
-        The set; by default 14,000 galaxies, the first 2,400 for tests and the next 600 for validation.
-    processes : int, optional
-        How many work on it; as many as there are cores by default.
-
-    Returns
-    -------
-    pathlib.Path
-        To be opened by `data_loaders.open_field`.
-    """
-    settings = settings or Galaxies(test=2400, validation=600)
-    digest = sha256(settings.to_json().encode()).hexdigest()[:12]
-    path = cache_folder() / f"galaxies_{settings.num}_{digest}.h5"
-    folder = path.with_suffix(".parts")
-    if not path.exists():
-        try:
-            write_galaxies(settings, path, folder, processes or os.cpu_count() or 1)
-        except FileNotFoundError:
-            # Another process that made the same set was faster, and has removed the pieces.
-            if not path.exists():
-                raise
-    discard(folder)
-    return path
-
-
-def write_galaxies(settings: Galaxies, path: Path, folder: Path, processes: int, command: str = "") -> None:
-    """Make a set with a progress bar and write it; the folder of its pieces, reused if it is there, stays.
-
-    Parameters
-    ----------
-    settings : Galaxies
-        The set.
-    path : pathlib.Path
-        The file, replaced if it exists.
-    folder : pathlib.Path
-        Where finished pieces are kept.
-    processes : int
-        How many work on it.
-    command : str
-        For the record.
-    """
-    from data_loaders.access import write_field
-
-    # Closed whatever happens: an interruption may come while the bar is drawn, and the processes must end then.
-    with (
-        closing(run(settings, folder, processes, resume=True)) as finished,
-        tqdm(total=settings.num, desc="galaxies", unit="galaxy") as bar,
-    ):
-        for number in finished:
-            bar.update(min(BLOCK, settings.num - number * BLOCK))
-    write_field(collect(settings, folder, command), path, overwrite=True)

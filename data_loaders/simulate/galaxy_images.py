@@ -53,11 +53,15 @@ class Shape:
     axis_ratio: float
     angle: float
 
-    def profile(self) -> Sersic2D:
-        """Return the surface brightness of total flux 1 [1 / arcsec2] (Graham & Driver 2005, PASA 22, 118, eq. 4)."""
+    def brightness(self, x: NDArray, y: NDArray) -> NDArray[np.float64]:
+        """Return the surface brightness of total flux 1 [1 / arcsec2] at offsets from the center [arcsec].
+
+        The total is that of Graham & Driver (2005, PASA 22, 118), equation 4.
+        """
         n, b = self.index, gammaincinv(2 * self.index, 0.5)
         total = 2 * np.pi * n * np.exp(b) * b ** (-2 * n) * gamma(2 * n) * self.radius**2 * self.axis_ratio
-        return Sersic2D(1 / total, self.radius, n, 0.0, 0.0, 1 - self.axis_ratio, self.angle)
+        # Not through an instance of the model, whose making and calling cost as much as the profile.
+        return Sersic2D.evaluate(x, y, 1 / total, self.radius, n, 0.0, 0.0, 1 - self.axis_ratio, self.angle)
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Frame:
 
     def modes(self, shape: Shape) -> NDArray[np.complex128]:
         """Return the Fourier transform of a component of flux 1 on fine pixels."""
-        return np.asarray(fft.rfft2(_integrated(shape.profile(), self.side, self.fine, _LEVELS)))
+        return np.asarray(fft.rfft2(_integrated(shape, self.side, self.fine, _LEVELS)))
 
     def seeing(self, fwhm: float) -> NDArray[np.float64]:
         """Return the transfer of a point-spread function of this full width at half maximum of its core [arcsec]."""
@@ -136,15 +140,18 @@ def _wavenumbers(side: int, fine: float) -> tuple[NDArray, NDArray]:
     return square, disc * pairs * phase / smear / (side * fine) ** 2
 
 
-def _integrated(profile: Sersic2D, side: int, width: float, levels: int) -> NDArray[np.float64]:
+def _integrated(shape: Shape, side: int, width: float, levels: int) -> NDArray[np.float64]:
     """Flux in square cells about the center, those in the middle by cells of half the width, and so on."""
-    centers = (np.arange(side) - (side - 1) / 2) * width
-    x, y = np.meshgrid(centers, centers)
-    cells = np.asarray(profile(x, y)) * width**2
+    centers = (np.arange(side + 2) - (side + 1) / 2) * width
+    values = shape.brightness(*np.meshgrid(centers, centers)) * width**2
+    middle = values[1:-1, 1:-1]
+    # The mean over a cell is the value in the middle and 1/24 of the Laplacian, to the fourth order of the width.
+    around = values[2:, 1:-1] + values[:-2, 1:-1] + values[1:-1, 2:] + values[1:-1, :-2]
+    cells = middle + (around - 4 * middle) / 24
     if levels:
-        inner = _integrated(profile, _CORE, width / 2, levels - 1)
-        middle = slice(side // 2 - _CORE // 4, side // 2 + _CORE // 4)
-        cells[middle, middle] = inner.reshape(_CORE // 2, 2, _CORE // 2, 2).sum((1, 3))
+        inner = _integrated(shape, _CORE, width / 2, levels - 1)
+        core = slice(side // 2 - _CORE // 4, side // 2 + _CORE // 4)
+        cells[core, core] = inner.reshape(_CORE // 2, 2, _CORE // 2, 2).sum((1, 3))
     return cells
 
 

@@ -88,7 +88,7 @@ def distances(redshift: float) -> tuple[float, float]:
     Examples
     --------
     >>> [round(each, 2) for each in distances(0.1)]
-    [475.8, 1.91]
+    [475.82, 1.91]
     """
     grid, comoving = _comoving()
     length = float(np.interp(redshift, grid, comoving))
@@ -117,13 +117,13 @@ def draw(generator: np.random.Generator, redshift: tuple[float, float]) -> Galax
     passive = generator.random() < 0.08 + 0.8 / (1 + np.exp((absolute + 21.4) / 0.45))
     # Mass to light in r by type; a scatter stands for all that the light knows better in the end.
     log_mass = -0.4 * (absolute - 4.65) + (0.62 if passive else 0.25) + generator.normal(0, 0.1)
-    share = 1 / (1 + np.exp(-(1.2 * (log_mass - 10.9) + (1.6 if passive else -1.2) + generator.normal(0, 0.9))))
+    share = 1 / (1 + np.exp(-(1.2 * (log_mass - 10.9) + (1.2 if passive else -1.1) + generator.normal(0, 1.0))))
     bulge, disc = _shapes(generator, log_mass, share, arcsecond)
     inclination = disc.axis_ratio
     dust = _dust(generator, log_mass, passive, inclination)
     seeing = generator.normal(1.32, 0.08) * np.array(_SEEING) * (1 + 0.02 * generator.standard_normal(len(BANDS)))
     components = (
-        _bulge(generator, log_mass + np.log10(share), share, 0.4 * dust, bulge),
+        _bulge(generator, log_mass + np.log10(share), share, 0.3 * dust, bulge),
         _disc(generator, log_mass, 1 - share, dust, disc, passive),
     )
     return Galaxy(z, float(magnitude), components, tuple(float(each) for each in np.clip(seeing, 0.9, 2.2)))
@@ -171,7 +171,7 @@ def _shapes(generator, log_mass: float, share: float, arcsecond: float) -> tuple
 
 def _dust(generator, log_mass: float, passive: bool, axis_ratio: float) -> float:
     """A_V of the disc: more in massive star-forming galaxies (Garn & Best 2010, MNRAS 409, 421), more when inclined."""
-    mean = 0.12 if passive else 0.3 * 10 ** (0.35 * (log_mass - 10.5)) * (0.6 / axis_ratio) ** 0.5
+    mean = 0.08 if passive else 0.4 * 10 ** (0.35 * (log_mass - 10.5)) * (0.6 / axis_ratio) ** 0.5
     return float(np.clip(mean * 10 ** generator.normal(0, 0.22), 0, 2.0))
 
 
@@ -193,7 +193,7 @@ def _bulge(generator, log_mass: float, share: float, dust: float, shape: Shape) 
     dispersion = 10 ** np.clip(2.27 + 0.29 * (log_mass - 10.8) + generator.normal(0, 0.06), *np.log10([70, 350]))
     covered = 10 ** generator.uniform(-0.6, 0.5) if generator.random() < 0.3 else 0.0
     ratios = liner_ratios(generator.normal(0.05, 0.12), generator.normal(0.35, 0.15), generator.uniform(1.1, 1.4))
-    metallicity = _stellar_metallicity(generator, max(log_mass, 9.8), 0.1)
+    metallicity = _stellar_metallicity(generator, max(log_mass, 9.8), 0.02)
     gas = max(0.8 * dispersion, 60.0)
     return Component(share, history, metallicity, dust, float(dispersion), float(gas), 1e41 * covered, ratios, shape)
 
@@ -207,7 +207,6 @@ def _disc(generator, log_mass: float, share: float, dust: float, shape: Shape, p
     history = _disc_history(generator, passive)
     mass = log_mass - 0.23
     oxygen = 8.793 - 0.28 / 1.2 * np.log10(1 + 10 ** (-1.2 * (mass - 10.02))) + generator.normal(0, 0.06)
-    excitation = generator.normal(0, 0.12)
     sine = np.sqrt(np.clip((1 - shape.axis_ratio**2) / (1 - _DISC_THICKNESS**2), 0, 1))
     rotation = 200 * 10 ** (0.22 * (mass - 10.7)) * sine
     return Component(
@@ -218,7 +217,7 @@ def _disc(generator, log_mass: float, share: float, dust: float, shape: Shape, p
         float(np.hypot(45.0, 0.35 * rotation)),
         float(np.hypot(30.0, 0.35 * rotation)),
         ionizing_photons(history.young(0.01) / 1e7),
-        line_ratios(float(oxygen), float(excitation), float(generator.uniform(1.25, 1.44))),
+        line_ratios(oxygen, generator.normal(0, 0.12), generator.normal(0, 0.07), generator.uniform(1.25, 1.44)),
         shape,
     )
 
@@ -228,9 +227,9 @@ def _disc_history(generator, passive: bool) -> History:
     if passive:
         quenched = float(10 ** generator.uniform(-0.7, 0.6))
         return History(start, float(generator.uniform(0.8, 3.0)), min(quenched, 0.8 * start))
-    tau = float(10 ** generator.uniform(0.3, 1.5))
+    tau = float(10 ** generator.uniform(0.05, 1.1))
     if generator.random() > 0.2:
         return History(start, tau)
-    burst_start = 10 ** generator.uniform(-1.7, 0.0)
-    burst_end = max(0.0, burst_start - 10 ** generator.uniform(-1.5, -0.5))
-    return History(start, tau, 0.0, float(10 ** generator.uniform(-2.3, -1.0)), float(burst_start), float(burst_end))
+    burst_start = 10 ** generator.uniform(-1.2, 0.0)
+    burst_end = max(0.0, burst_start - 10 ** generator.uniform(-1.0, -0.4))
+    return History(start, tau, 0.0, float(10 ** generator.uniform(-2.3, -1.1)), float(burst_start), float(burst_end))

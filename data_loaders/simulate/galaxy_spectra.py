@@ -209,5 +209,5 @@ def _sky() -> tuple[NDArray, NDArray]:
     for flux, lines in _SKY_LINES.items():
         centers = air_to_vacuum(np.array(lines))
         continuum += profiles(np.full(len(lines), flux), centers, resolution(centers), edges)
-    throughput = np.interp(wavelength, knots, (0.07, 0.18, 0.65, 1.0, 1.0, 0.85, 0.45, 0.3))
+    throughput = np.interp(wavelength, knots, (0.18, 0.32, 0.75, 1.0, 1.0, 0.85, 0.5, 0.35))
     return continuum, 28.0 * throughput * (wavelength / 6200.0) ** 2

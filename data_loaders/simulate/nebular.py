@@ -73,7 +73,9 @@ def line_luminosities(photons: float, ratios: NDArray) -> NDArray:
     return HBETA_ENERGY * photons * ratios
 
 
-def line_ratios(oxygen: float, excitation: float = 0.0, density: float = 1.4) -> NDArray[np.float64]:
+def line_ratios(
+    oxygen: float, excitation: float = 0.0, nitrogen: float = 0.0, density: float = 1.4
+) -> NDArray[np.float64]:
     """Return fluxes over that of H beta in gas ionized by young stars, before dust.
 
     Parameters
@@ -82,6 +84,8 @@ def line_ratios(oxygen: float, excitation: float = 0.0, density: float = 1.4) ->
         12 + log10(O/H); held at the ends of the calibrated range.
     excitation : float
         Excess of log10([O III] 5007 / H beta) over the mean at this abundance.
+    nitrogen : float
+        Excess of log10(N/O), and of [N II] with it, over the mean at this abundance.
     density : float
         [S II] 6717 / 6731, and [O II] 3730 / 3727, which falls in the same way: 1.44 at low density.
 
@@ -101,7 +105,8 @@ def line_ratios(oxygen: float, excitation: float = 0.0, density: float = 1.4) ->
         name: 10 ** (np.polynomial.polynomial.polyval(x, each) + _EXCITATION[name] * excitation)
         for name, each in _STRONG.items()
     }
-    return _with_doublets(strong, BALMER, density)
+    strong["NII"] *= 10**nitrogen
+    return _with_doublets(strong, density)
 
 
 def liner_ratios(nitrogen: float, oxygen: float, density: float = 1.4) -> NDArray[np.float64]:
@@ -122,13 +127,13 @@ def liner_ratios(nitrogen: float, oxygen: float, density: float = 1.4) -> NDArra
         In the order of `LINES`.
     """
     strong = {"OIII": 10**oxygen, "OII": 1.6 * 10**oxygen, "NII": 10**nitrogen, "SII": 0.8 * 10**nitrogen}
-    return _with_doublets(strong, BALMER, density)
+    return _with_doublets(strong, density)
 
 
-def _with_doublets(strong: dict[str, float], balmer: dict[str, float], density: float) -> NDArray:
+def _with_doublets(strong: dict[str, float], density: float) -> NDArray:
     """[O II] doublet and [O III] 5007 over H beta, [N II] 6584 and [S II] doublet over H alpha: to all lines."""
-    halpha, first = balmer["Halpha"], density / (1 + density)
-    ratios = balmer | {
+    halpha, first = BALMER["Halpha"], density / (1 + density)
+    ratios = BALMER | {
         "OII_3727": strong["OII"] * (1 - first),
         "OII_3730": strong["OII"] * first,
         "OIII_5007": strong["OIII"],

@@ -12,19 +12,27 @@ import threading
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Protocol
 
+from tqdm.auto import tqdm
+
 from data_loaders.files import replacing
 
-__all__ = ["Pieces", "discard", "run"]
+__all__ = ["Pieces", "discard", "finish", "run"]
 
 _SETTINGS = "settings.json"
 
 
 class Pieces(Protocol):
     """Settings of a set that consists of pieces."""
+
+    @property
+    def piece(self) -> str:
+        """What a piece is, in the plural."""
+        ...
 
     def to_json(self) -> str:
         """Return all settings as text; two sets are equal if their texts agree."""
@@ -77,6 +85,14 @@ def run(pieces: Pieces, folder: Path, processes: int = 1, workers: int = 1, resu
     return _run(pieces, folder, processes, workers)
 
 
+def finish(pieces: Pieces, folder: Path, processes: int, workers: int = 1, resume: bool = False) -> None:
+    """Make what is missing in `folder` with a progress bar; the parameters and errors are those of `run`."""
+    # Closed whatever happens: an interruption may come while the bar is drawn, and the processes must end then.
+    with closing(run(pieces, folder, processes, workers, resume)) as numbers:
+        for _ in tqdm(numbers, pieces.piece, len(pieces.names())):
+            pass
+
+
 def _run(pieces: Pieces, folder: Path, processes: int, workers: int) -> Generator[int]:
     names = pieces.names()
     finished = [i for i, name in enumerate(names) if (folder / name).exists()]
@@ -99,8 +115,11 @@ def _run(pieces: Pieces, folder: Path, processes: int, workers: int) -> Generato
 
 
 def _make_one(pieces: Pieces, folder: Path, number: int, workers: int) -> int:
-    with replacing(folder / pieces.names()[number], overwrite=True) as temporary:
-        pieces.make(number, temporary, workers)
+    path = folder / pieces.names()[number]
+    # Another run of the same set may have made it meanwhile, or make the same now.
+    if not path.exists():
+        with replacing(path, overwrite=True) as temporary:
+            pieces.make(number, temporary, workers)
     return number
 
 

@@ -10,24 +10,14 @@ interrupted goes on where it ended.
 """
 
 import json
-import multiprocessing
-import os
-import shutil
-import signal
-import threading
-from collections.abc import Generator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loaders.files import replacing
 from data_loaders.simulate.cosmology import Cosmology
 from data_loaders.simulate.maps import surface_density
 from data_loaders.simulate.nbody import ParticleMesh, simulate
@@ -41,7 +31,6 @@ NOTE = (
     "CAMELS multifield dataset, not of the hydrodynamic Mcdm, whose mean is lower by Omega_b / Omega_m (16 % at "
     "Omega_m = 0.3)."
 )
-_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -129,76 +118,20 @@ class Suite:
         """Return all settings as text; two suites make the same maps if their texts agree."""
         return json.dumps(asdict(self), sort_keys=True)
 
+    @property
+    def piece(self) -> str:
+        """What is made at a time, in the plural."""
+        return "simulations"
 
-def run(suite: Suite, folder: Path, processes: int = 1, workers: int = 1, resume: bool = False) -> Generator[int]:
-    """Simulate what is missing in `folder`, one file a simulation, in several processes.
+    def names(self) -> list[str]:
+        """Return the name of the file of every simulation."""
+        return [f"simulation_{number:05d}.npy" for number in range(self.num + self.fiducial)]
 
-    The processes end at once when the iterator is closed or this process ends, for whatever reason; what they had
-    finished is in the folder, whole.
-
-    Parameters
-    ----------
-    suite : Suite
-        The set.
-    folder : pathlib.Path
-        Where finished simulations are kept.
-    processes : int
-        Simulations at a time.
-    workers : int
-        Threads of each.
-    resume : bool
-        Reuse the simulations that the folder holds; they must be of the same settings.
-
-    Yields
-    ------
-    int
-        The number of a simulation, once its maps are in the folder; those found there come first.
-
-    Raises
-    ------
-    FileExistsError
-        If the folder holds simulations and `resume` is false.
-    ValueError
-        If they were made with other settings; it names those that differ.
-    ChildProcessError
-        If one of the processes was killed, as the system does when memory runs out.
-    """
-    _prepare(suite, folder, resume)
-    return _run(suite, folder, processes, workers)
-
-
-def _run(suite: Suite, folder: Path, processes: int, workers: int) -> Generator[int]:
-    numbers = range(suite.num + suite.fiducial)
-    finished = [i for i in numbers if _piece(folder, i).exists()]
-    yield from finished
-    missing = [i for i in numbers if i not in set(finished)]
-    # A forked child would inherit the state of the parent's threads; a spawned one starts clean.
-    context = multiprocessing.get_context("spawn")
-    count = max(1, min(processes, len(missing)))
-    ended, alive = context.Pipe(duplex=False)
-    with ended, ProcessPoolExecutor(count, context, initializer=_end_with, initargs=(ended,)) as pool, alive:
-        futures = [pool.submit(_simulate_one, suite, folder, i, workers) for i in missing]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise ChildProcessError(
-                f"a process that simulated was killed, for lack of memory perhaps; the finished simulations are kept "
-                f"in {folder}: go on with --resume, and with fewer --processes (now {count})"
-            ) from error
-
-
-def _end_with(parent: Connection) -> None:
-    """Make this process end as soon as the other end of a pipe is closed, by its holder or by the holder's death."""
-
-    def watch() -> None:
-        wait([parent])
-        os._exit(1)
-
-    # Ctrl-C reaches all processes of a terminal, SIGTERM often those of a job: the parent decides.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    threading.Thread(target=watch, daemon=True).start()
+    def make(self, number: int, path: Path, workers: int) -> None:
+        """Simulate and write the maps."""
+        cosmology = self.cosmologies()[number]
+        end = simulate(cosmology, self.numerics, int(self.seeds()[number]), workers)
+        np.save(path, surface_density(end, cosmology.Omega_m, self.grid, self.slabs))
 
 
 def collect(suite: Suite, folder: Path, command: str) -> "xr.Dataset":
@@ -220,7 +153,7 @@ def collect(suite: Suite, folder: Path, command: str) -> "xr.Dataset":
     """
     import xarray as xr
 
-    maps = np.stack([np.load(_piece(folder, i)) for i in range(suite.num + suite.fiducial)])
+    maps = np.stack([np.load(folder / name) for name in suite.names()])
     number, axes, slabs, grid = maps.shape[:4]
     group, axis, slab = (index.ravel() for index in np.indices((number, axes, slabs)))
     cosmologies = suite.cosmologies()
@@ -258,43 +191,3 @@ def _provenance(suite: Suite, command: str) -> dict[str, str | float]:
         "command": command,
         "version": f"sciffusion {version('sciffusion')}, numpy {version('numpy')}, scipy {version('scipy')}",
     }
-
-
-def _prepare(suite: Suite, folder: Path, resume: bool) -> None:
-    record = folder / _SETTINGS
-    if not record.exists():
-        with replacing(record) as temporary:
-            temporary.write_text(suite.to_json(), encoding="utf-8")
-        return
-    if not resume:
-        raise FileExistsError(
-            f"{folder} holds simulations of an earlier run: go on with --resume, or start anew with --overwrite"
-        )
-    earlier, now = json.loads(record.read_text(encoding="utf-8")), json.loads(suite.to_json())
-    differ = [
-        f"{key} was {earlier.get(key)} and is {now.get(key)}"
-        for key in sorted(earlier.keys() | now.keys())
-        if earlier.get(key) != now.get(key)
-    ]
-    if differ:
-        raise ValueError(
-            f"{folder} was made with other settings ({'; '.join(differ)}): repeat them, or use --overwrite"
-        )
-
-
-def _simulate_one(suite: Suite, folder: Path, number: int, workers: int) -> int:
-    cosmology = suite.cosmologies()[number]
-    end = simulate(cosmology, suite.numerics, int(suite.seeds()[number]), workers)
-    maps = surface_density(end, cosmology.Omega_m, suite.grid, suite.slabs)
-    with replacing(_piece(folder, number), overwrite=True) as temporary:
-        np.save(temporary, maps)
-    return number
-
-
-def _piece(folder: Path, number: int) -> Path:
-    return folder / f"simulation_{number:05d}.npy"
-
-
-def discard(folder: Path) -> None:
-    """Remove the folder of finished simulations."""
-    shutil.rmtree(folder, ignore_errors=True)

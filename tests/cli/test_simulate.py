@@ -14,7 +14,8 @@ from data_loaders import main_variable, open_field
 from data_loaders.simulate.cosmology import RHO_CRIT, Cosmology
 from data_loaders.simulate.maps import surface_density
 from data_loaders.simulate.nbody import ParticleMesh, simulate
-from data_loaders.simulate.suite import Suite, collect, run
+from data_loaders.simulate.pieces import run
+from data_loaders.simulate.suite import Suite, collect
 from sciffusion.cli import simulate as command
 
 SMALL = ["--particles", "16", "--mesh", "32", "--steps", "3", "--grid", "16", "--processes", "1"]
