@@ -16,7 +16,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["agreed", "average_gradients", "barrier", "gather", "is_main", "joined", "part", "rank", "world_size"]
+__all__ = [
+    "agreed",
+    "average_gradients",
+    "barrier",
+    "gather",
+    "is_main",
+    "joined",
+    "mean",
+    "part",
+    "rank",
+    "world_size",
+]
 
 
 def _together() -> bool:
@@ -73,6 +84,15 @@ def agreed(number: float) -> float:
     told = torch.tensor([number], dtype=torch.float64, device=_device())
     dist.broadcast(told, src=0)
     return float(told)
+
+
+def mean(number: float) -> float:
+    """Return the mean of the processes' numbers."""
+    if not _together():
+        return number
+    total = torch.tensor([number], dtype=torch.float64, device=_device())
+    dist.all_reduce(total)
+    return float(total) / world_size()
 
 
 def gather(own: Tensor) -> Tensor:

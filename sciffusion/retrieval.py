@@ -123,17 +123,43 @@ class SpectrumIndex:
         ValueError
             If the dimensions differ, a query is zero or not finite, or the library has fewer entries than `num`.
         """
+        queries = self._directions(query)
+        if not 1 <= num <= len(self):
+            raise ValueError(f"num: expected 1 to {len(self)} neighbors (the size of the library), got {num}")
+        found = [self._nearest(some, num) for some in queries.split(_QUERIES)]
+        cosine, index = (torch.cat(parts).cpu().numpy() for parts in zip(*found))
+        return Neighbors(index, cosine)
+
+    def log_sum(self, query: Tensor | np.ndarray, scale: float) -> np.ndarray:
+        """Return ``log sum_j exp(scale cos_j)`` over the whole library: what normalizes a softmax of the cosines.
+
+        Parameters
+        ----------
+        query : Tensor or numpy.ndarray
+            Shape (query, dim); brought to length 1.
+        scale : float
+            Inverse temperature.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (query,), float64.
+        """
+        sums = []
+        for some in self._directions(query).split(_QUERIES):
+            blocks = [(scale * some @ block.float().T).logsumexp(1) for block in self.vectors.split(_ROWS)]
+            sums.append(torch.stack(blocks).double().logsumexp(0))
+        return torch.cat(sums).cpu().numpy()
+
+    def _directions(self, query: Tensor | np.ndarray) -> Tensor:
+        """Bring queries to length 1, where the library is."""
         queries = _unit(torch.atleast_2d(torch.as_tensor(query)), "query")
         if queries.shape[1] != self.vectors.shape[1]:
             raise ValueError(
                 f"the queries have {queries.shape[1]} dimensions, the library {self.vectors.shape[1]}: "
                 "they must come from the same matcher"
             )
-        if not 1 <= num <= len(self):
-            raise ValueError(f"num: expected 1 to {len(self)} neighbors (the size of the library), got {num}")
-        found = [self._nearest(some.to(self.vectors.device), num) for some in queries.split(_QUERIES)]
-        cosine, index = (torch.cat(parts).cpu().numpy() for parts in zip(*found))
-        return Neighbors(index, cosine)
+        return queries.to(self.vectors.device)
 
     def _nearest(self, queries: Tensor, num: int) -> tuple[Tensor, Tensor]:
         best = queries.new_empty(len(queries), 0), queries.new_empty(len(queries), 0, dtype=torch.int64)

@@ -51,6 +51,14 @@ def test_equals_come_in_the_order_of_the_library(num):
         assert np.array_equal(found.cosine[row], (axis[expected] == row).astype(np.float32))
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("scale", [1.0, 14.3, 100.0])
+def test_sum_of_the_softmax(scale):
+    library, query = vectors(), vectors(30, seed=1)
+    expected = np.log(np.exp(scale * query.astype(np.float64) @ library.T.astype(np.float64)).sum(1))
+    np.testing.assert_allclose(SpectrumIndex.of(library).log_sum(query, scale), expected, rtol=1e-5)
+
+
 def test_lengths_do_not_matter():
     library, query = vectors(), vectors(3, seed=1)
     scaled = SpectrumIndex.of(library * np.linspace(1e-3, 1e3, len(library))[:, None])
