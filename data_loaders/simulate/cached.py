@@ -7,7 +7,7 @@ from pathlib import Path
 from data_loaders.simulate.galaxies import Galaxies, collect
 from data_loaders.simulate.pieces import discard, finish
 
-__all__ = ["DEFAULT", "cache_folder", "simulated_galaxies"]
+__all__ = ["DEFAULT", "cache_folder", "file_of", "simulated_galaxies"]
 
 DEFAULT = Galaxies(num=14000, test=2400, validation=600)
 """The set of the field `galaxy_spectra` where no file is given."""
@@ -22,6 +22,12 @@ def cache_folder() -> Path:
     if own:
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sciffusion"
+
+
+def file_of(settings: Galaxies) -> Path:
+    """Return where the file of a set is, or will be: settings and version of the simulation are part of its name."""
+    digest = sha256(settings.to_json().encode()).hexdigest()[:12]
+    return cache_folder() / f"galaxies_{settings.num}_{digest}.h5"
 
 
 def simulated_galaxies(settings: Galaxies = DEFAULT, processes: int | None = None) -> Path:
@@ -44,8 +50,7 @@ def simulated_galaxies(settings: Galaxies = DEFAULT, processes: int | None = Non
     """
     from data_loaders.access import write_field
 
-    digest = sha256(settings.to_json().encode()).hexdigest()[:12]
-    path = cache_folder() / f"galaxies_{settings.num}_{digest}.h5"
+    path = file_of(settings)
     folder = path.with_suffix(".parts")
     if not path.exists():
         try:

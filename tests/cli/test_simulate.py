@@ -232,3 +232,51 @@ def test_help_is_quick_and_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--Omega_m" in done.stdout
+
+
+GALAXIES = ["--field", "galaxy_spectra", "--num", "3", "--size", "8", "--processes", "1"]
+
+
+def test_galaxies_have_flags_of_their_own(tmp_path):
+    out = tmp_path / "galaxies.h5"
+    words = [*GALAXIES, "--test", "1", "--redshift", "0.06:0.07", "--noise_free", "true", "--image_noise", "false"]
+    assert command.main([*words, "--out", str(out)]) == 0
+    ds = open_field(out)
+    assert main_variable(ds).name == "flux"
+    assert dict(ds.sizes) == {"sample": 3, "wavelength": 3598, "band": 5, "y": 8, "x": 8}
+    assert ds["split"].values.tolist() == ["test", "train", "train"]
+    assert ((ds["redshift"] > 0.06) & (ds["redshift"] < 0.07)).all()
+    assert "flux_true" in ds
+    assert ds.attrs["command"].startswith("sciffusion-simulate --field galaxy_spectra --num 3")
+    assert [path.name for path in tmp_path.iterdir()] == ["galaxies.h5"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--redshift", "0.1:0.4"], "within 0.02 and 0.17"),
+        (["--redshift", "far"], "LOW:HIGH"),
+        (["--test", "4"], "of the 3 galaxies"),
+        (["--size", "9"], "even number"),
+        (["--processes", "0"], "at least 1"),
+    ],
+)
+def test_galaxies_without_meaning_are_refused_in_words(wrong, message, tmp_path, capsys):
+    refuse([*GALAXIES, "--out", str(tmp_path / "galaxies.h5"), *wrong], message, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_galaxies_overwrite_nothing_without_being_told(tmp_path, capsys):
+    out = tmp_path / "galaxies.h5"
+    out.write_bytes(b"mine")
+    refuse([*GALAXIES, "--out", str(out)], "--overwrite", capsys)
+    assert out.read_bytes() == b"mine"
+    assert command.main([*GALAXIES, "--out", str(out), "--overwrite"]) == 0
+    assert open_field(out).sizes["sample"] == 3
+
+
+def test_an_unknown_field_and_flags_of_another_are_refused(tmp_path, capsys):
+    for words in (["--field", "stars"], ["--field", "galaxy_spectra", "--fiducial", "3"], ["--noise_free", "true"]):
+        with pytest.raises(SystemExit):
+            command.main([*words, "--out", str(tmp_path / "made.h5")])
+    assert "choose from 'cdm', 'galaxy_spectra'" in capsys.readouterr().err
