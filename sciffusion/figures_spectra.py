@@ -111,7 +111,9 @@ def plot_colors(comparison: Comparison, axes: Any = None) -> np.ndarray:
     ndarray of Axes (1 + asked colors,)
     """
     found = comparison.results["colors"]
-    asked = [name for name in _COLORS if f"{name}_asked_real" in found]
+    colors = [str(name).removesuffix("_real") for name in found if str(name).endswith("_real")]
+    asked = [name.removesuffix("_asked") for name in colors if name.endswith("_asked")]
+    first, second = colors[0], [name for name in colors if not name.endswith("_asked")][-1]
     if axes is None:
         figure = Figure(figsize=(4.1 * (1 + len(asked)) + 0.2, 4.1), layout="constrained")
         axes = figure.subplots(1, 1 + len(asked), squeeze=False)[0]
@@ -119,10 +121,10 @@ def plot_colors(comparison: Comparison, axes: Any = None) -> np.ndarray:
     sets = (("real", REAL, "o"), ("generated", GENERATED, "x"))
     style: dict[str, Any] = {"ls": "", "ms": 3.5, "mew": 0.8, "alpha": 0.6}
     for which, color, marker in sets:
-        x, y = (found[f"{name}_{which}"] for name in ("H_K", "J_H"))
+        x, y = (found[f"{name}_{which}"] for name in (second, first))
         axes[0].plot(x, y, color=color, marker=marker, label=which, mfc="none", **style)
-    axes[0].set_xlabel(f"synthetic {_COLORS['H_K']} [mag]")
-    axes[0].set_ylabel(f"synthetic {_COLORS['J_H']} [mag]")
+    axes[0].set_xlabel(f"synthetic {_color(second)} [mag]")
+    axes[0].set_ylabel(f"synthetic {_color(first)} [mag]")
     axes[0].legend(frameon=False, fontsize="small")
     for ax, name in zip(axes[1:], asked):
         for which, color, marker in sets:
@@ -135,8 +137,8 @@ def plot_colors(comparison: Comparison, axes: Any = None) -> np.ndarray:
         low, high = np.nanquantile(every, [0.002, 0.998])
         ax.set_xlim(low - 0.1, high + 0.1)
         ax.set_ylim(low - 0.1, high + 0.1)
-        ax.set_xlabel(f"{_COLORS[name]} of the catalogue, or asked for [mag]")
-        ax.set_ylabel(f"synthetic {_COLORS[name]} [mag]")
+        ax.set_xlabel(f"{_color(name)} of the catalogue, or asked for [mag]")
+        ax.set_ylabel(f"synthetic {_color(name)} [mag]")
         ax.legend(frameon=False, fontsize="x-small", title="synthetic less given", title_fontsize="x-small")
     axes[0].figure.suptitle(_title("colors", comparison), fontsize="medium")
     return axes
@@ -175,7 +177,8 @@ def plot_nearest(distances: xr.Dataset, ax: Axes | None = None) -> Axes:
     return ax
 
 
-_COLORS = {"J_H": "J−H", "H_K": "H−K"}
+def _color(name: str) -> str:
+    return name.replace("_", "−")
 
 
 def _row(comparison: Comparison, name: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Statistics of labelled fields: `DataArray` -> `DataArray`, the dim ``sample`` kept, units on everything.
 
 Power spectra are in `power` and `slope`, structure functions in `structure`, one-point statistics and peaks in
-`onepoint`, the contrasts they are taken of in `contrast`; colors of spectra in `colors`, their means by type in
-`classes`; `memorization` looks for copies. What two sets are compared by is composed in `choice`.
+`onepoint`, the contrasts they are taken of in `contrast`; colors of spectra in `photometry`, their lines and breaks in
+`lines`, their redshifts in `redshift`, their means by type in `classes`; `memorization` looks for copies. What two sets
+are compared by is composed in `choice`; `candidates` and `coverage` judge several spectra for one object, `ranking` how
+well pairs are found again.
 """
 
 from __future__ import annotations
@@ -23,7 +25,22 @@ _HOME = {
     "wasserstein": "onepoint",
     "power_slope": "slope",
     "structure_function": "structure",
-    "synthetic_colors": "colors",
+    "synthetic_colors": "photometry",
+    "synthetic_magnitude": "photometry",
+    "dn4000": "lines",
+    "equivalent_widths": "lines",
+    "lick_indices": "lines",
+    "line_fluxes": "lines",
+    "measure_redshift": "redshift",
+    "redshift_templates": "redshift",
+    "candidate_errors": "candidates",
+    "compare_choices": "candidates",
+    "interval_coverage": "coverage",
+    "rank_histogram": "coverage",
+    "ranks": "ranking",
+    "redshift_bins": "ranking",
+    "retrieval_scores": "ranking",
+    "within_bins": "ranking",
     "mean_by": "classes",
     "spectral_class": "classes",
     "nearest": "memorization",

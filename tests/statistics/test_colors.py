@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from data_loaders.spectra.filters import filter_curve
 from sciffusion import plot
-from sciffusion.statistics import synthetic_colors
+from sciffusion.statistics import synthetic_colors, synthetic_magnitude
 from sciffusion.validate import compare
 
 # zero magnitude: Cohen, Wheaton & Megeath 2003, table 2 [W cm-2 um-1]
@@ -104,12 +104,69 @@ def test_bad_pixels_do_not_count_and_too_many_leave_no_color():
 
 def test_what_has_no_colors_is_refused_in_words():
     optical = np.geomspace(3600, 9000, 100)
-    with pytest.raises(ValueError, match="do not cover the band 2mass-J"):
-        synthetic_colors(labelled(np.ones((2, 100)), optical))
+    with pytest.raises(ValueError, match=r"do not cover the band 2mass-J .* to 99% but to 0.0%"):
+        synthetic_colors(labelled(np.ones((2, 100)), optical), ["J_H"])
+    with pytest.raises(ValueError, match="do not cover the bands of any color"):
+        synthetic_colors(labelled(np.ones((2, 100)), optical / 2))
     with pytest.raises(ValueError, match="a flux per frequency"):
         synthetic_colors(labelled(np.ones((2, 512)), WAVELENGTH).assign_attrs(units="mJy"))
-    with pytest.raises(ValueError, match="unknown color 'g_r'; known are J_H, H_K"):
-        synthetic_colors(labelled(np.ones((2, 512)), WAVELENGTH), ["g_r"])
+    with pytest.raises(ValueError, match="unknown color 'B_V'; known are u_g, g_r"):
+        synthetic_colors(labelled(np.ones((2, 512)), WAVELENGTH), ["B_V"])
+
+
+OPTICAL = np.arange(2900.0, 11200.0, 2.0)
+
+
+def test_sdss_magnitudes_and_colors_are_those_of_speclite():
+    filters = pytest.importorskip("speclite.filters")
+    flux = blackbodies([3000, 5000, 9000], OPTICAL)
+    field = labelled(flux, OPTICAL).assign_attrs(units="1e-17 erg / (s cm2 Angstrom)")
+    expected = filters.load_filters("sdss2010-*").get_ab_magnitudes(
+        flux * filters.default_flux_unit * 1e-17, OPTICAL * filters.default_wavelength_unit
+    )
+    magnitudes = np.stack([expected[f"sdss2010-{band}"] for band in "ugriz"], axis=1)
+    ours = np.stack([synthetic_magnitude(field, f"sdss-{band}") for band in "ugriz"], axis=1)
+    # speclite integrates its zero point with straight lines between the samples of the curve, 20 Angstrom apart,
+    # which in u is half a thousandth
+    np.testing.assert_allclose(ours[:, 1:], magnitudes[:, 1:], atol=2e-5)
+    np.testing.assert_allclose(ours[:, 0], magnitudes[:, 0], atol=6e-4)
+    found = synthetic_colors(field)
+    assert found.color.values.tolist() == ["u_g", "g_r", "r_i", "i_z"]
+    np.testing.assert_allclose(found, -np.diff(magnitudes, axis=1), atol=6e-4)
+    per_metre = (field * 1e-7).assign_attrs(units="W / (m2 um)")  # 1e-17 erg/(s cm2 A) = 1e-16 W/(m2 um)
+    shift = synthetic_magnitude(per_metre, "sdss-r") - synthetic_magnitude(field, "sdss-r")
+    np.testing.assert_allclose(shift, 2.5 * (7 - 16), rtol=1e-9)
+
+
+def test_ab_colors_of_a_flat_spectrum_per_frequency_are_zero_even_where_the_window_cuts():
+    window = OPTICAL[(OPTICAL >= 4000) & (OPTICAL <= 8500)]
+    flat = labelled(1e5 / window[None] ** 2, window)
+    with pytest.raises(ValueError, match=r"do not cover the band sdss-g .* but to 98.2%"):
+        synthetic_colors(flat, ["g_r"])
+    found = synthetic_colors(flat, covered=0.97)
+    assert found.color.values.tolist() == ["g_r", "r_i"]
+    np.testing.assert_allclose(found, 0, atol=1e-6)
+    with pytest.raises(ValueError, match="cannot be converted"):
+        synthetic_magnitude(flat, "sdss-r")
+
+
+def galaxies(samples, seed):
+    rng = np.random.default_rng(seed)
+    window = np.arange(4000.0, 8500.0, 8.0)
+    slope = rng.normal(0, 1, (samples, 1))
+    field = labelled((window / 6000) ** slope, window)
+    own = synthetic_colors(field, covered=0.97)
+    return field.assign_coords(g_r=("sample", own.sel(color="g_r").values + 0.01))
+
+
+def test_spectra_of_galaxies_are_compared_by_the_colors_that_their_window_holds():
+    comparison = compare(galaxies(60, 1), galaxies(60, 2), diagnostics=["colors"])
+    names = [row["name"] for row in comparison.scores["statistics"] if row["name"].startswith("color_")]
+    assert names == ["color_g_r", "color_r_i", "color_g_r_bias", "color_g_r_scatter"]
+    assert row(comparison, "color_g_r_bias")["real"] == pytest.approx(-0.01)
+    axes = plot.plot_colors(comparison)
+    assert [ax.get_xlabel() for ax in axes] == ["synthetic r−i [mag]", "g−r of the catalogue, or asked for [mag]"]
+    assert axes[0].get_ylabel() == "synthetic g−r [mag]"
 
 
 def stars(samples, seed, offset=0.0, scatter=0.05):
