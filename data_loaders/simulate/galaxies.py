@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Galaxies", "collect", "galaxies"]
 
-SIMULATION = 1
+SIMULATION = 2
 """Counts the versions of the simulation: galaxies of the same settings differ between versions."""
 BLOCK = 100  # galaxies in a piece
 _REDSHIFTS = (0.02, 0.17)  # for which the populations reach over all bands

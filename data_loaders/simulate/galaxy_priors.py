@@ -201,7 +201,7 @@ def _bulge(generator, log_mass: float, share: float, dust: float, shape: Shape) 
 def _disc(generator, log_mass: float, share: float, dust: float, shape: Shape, passive: bool) -> Component:
     """Forming stars for long, or quenched; lines by the abundance that goes with the mass.
 
-    Oxygen by Curti et al. (2020, MNRAS 491, 944), table 5; rotation by Tully & Fisher (Bell & de Jong 2001, ApJ 550,
+    Oxygen by Curti et al. (2020, MNRAS 491, 944); rotation by Tully & Fisher (Bell & de Jong 2001, ApJ 550,
     212), of which the fiber sees the rising part.
     """
     history = _disc_history(generator, passive)

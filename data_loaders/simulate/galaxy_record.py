@@ -42,7 +42,7 @@ def record(
     generator: np.random.Generator,
     image_noise: bool = True,
     spectrum_noise: bool = True,
-) -> dict[str, NDArray]:
+) -> dict[str, NDArray | np.float64]:
     """Return what is recorded of a galaxy.
 
     Values with noise are rounded to at most a sixteenth of its standard deviation, which compresses them to a third.
@@ -76,7 +76,7 @@ def record(
         for i, fwhm in enumerate(galaxy.seeing)
     ])  # fmt: skip
     spectrum = recorded(
-        sum(mass * light.continuum for mass, light in zip(within, lights)),
+        within @ np.stack([light.continuum for light in lights]),
         [(m * light.lines, light.centers, c.gas_dispersion) for m, light, c in zip(within, lights, galaxy.components)],
         galaxy.redshift,
     )
@@ -118,7 +118,7 @@ def _short_deviation(deviation: NDArray) -> NDArray:
     return np.ldexp(np.rint(mantissa * 2.0**_IVAR_BITS) / 2.0**_IVAR_BITS, exponent) ** -0.5
 
 
-def _truth(galaxy: Galaxy, masses: NDArray, lights: list[Light]) -> dict[str, NDArray]:
+def _truth(galaxy: Galaxy, masses: NDArray, lights: list[Light]) -> dict[str, np.float64]:
     """What the fiber sees of each component, by mass or by light."""
     part = masses / masses.sum()
     components = galaxy.components

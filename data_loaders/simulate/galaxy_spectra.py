@@ -33,6 +33,7 @@ _MEGAPARSEC = 3.0856776e24  # cm
 _UNIT = 1e-17  # erg / (s cm2)
 _SPEED_OF_LIGHT = 299792.458  # km/s
 _PIXEL = np.log(10) * _STEP * _SPEED_OF_LIGHT  # km/s
+_PADDED = 7168  # 2^10 x 7: transforms fast
 _HALF = 7  # pixels of the kernel of the spectrograph on each side
 _LARGEST, _FINENESS = 2.0, 0.002  # variance of the kernel, and in steps of what [pixels squared]
 _LINES = np.array(list(LINES.values()))
@@ -98,8 +99,7 @@ def _shifted(emitted: NDArray, shift: float, dispersion: float) -> NDArray:
 
 def _padded(values: NDArray) -> NDArray:
     """Continued so that the end meets the beginning without a step."""
-    length = fft.next_fast_len(len(values) + 400, real=True)
-    return np.concatenate([values, np.linspace(values[-1], values[0], length - len(values))])
+    return np.concatenate([values, np.linspace(values[-1], values[0], _PADDED - len(values))])
 
 
 @cache
@@ -127,7 +127,7 @@ def band_weights() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def resolution(wavelength: NDArray) -> NDArray[np.float64]:
-    """Return the standard deviation of the line spread of the spectrographs [km/s]: R = 1500 at 3800 A, 2500 at 9000 A.
+    """Return the standard deviation of the line spread [km/s]: R = 1500 at 3800, 2500 at 9000 Angstrom (Smee et al. 2013).
 
     Examples
     --------

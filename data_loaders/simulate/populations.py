@@ -7,7 +7,7 @@ of vacuum wavelengths even in the logarithm. From 3327 to 9280 Angstrom they are
 anything.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 
@@ -66,7 +66,7 @@ class Basis:
         True
         """
         share = [np.interp(metallicity, self.metallicity, each) for each in np.eye(len(self.metallicity))]
-        weights = np.outer(share, mass).ravel()
+        weights = np.outer(share, np.asarray(mass)).ravel()
         used = np.flatnonzero(weights)
         return weights[used] @ self.flux.reshape(-1, self.flux.shape[-1])[used]
 
@@ -81,9 +81,7 @@ def basis() -> Basis:
     (4, 10, 6412)
     """
     with np.load(str(files("data_loaders") / "data" / "stellar_populations.npz")) as stored:
-        return Basis(
-            *(np.float64(stored[name]) for name in ("log_wavelength", "age", "metallicity")), np.float64(stored["flux"])
-        )
+        return Basis(**{each.name: stored[each.name].astype(np.float64) for each in fields(Basis)})
 
 
 @dataclass(frozen=True)
