@@ -221,8 +221,7 @@ class Conditions:
     def standardize(self, values: Mapping[str, np.ndarray]) -> dict[str, Condition]:
         """Turn physical `values`, ``(batch,)``, ``(batch, *grid)`` or a context's, into what the network takes.
 
-        NaN marks an absent scalar; a map is absent in a sample where any of its pixels is NaN, and so is the channel of
-        a context.
+        NaN marks an absent scalar, or pixel of a context; a map is absent in a sample where any of its pixels is NaN.
 
         Raises
         ------

@@ -3,8 +3,8 @@
 A context has the dims ``(sample, [band or channel,] *its own grid)``: an image, a vector of photometry (no grid), a
 spectrum that a map hangs on. Its values may span decades and have either sign, as those of an image with noise around
 zero do. So each channel is encoded by ``asinh(x / s)``, with s the median of ``|x|`` (Lupton, Gunn & Szalay 1999, AJ
-118, 1406), then standardized; s, mean and standard deviation are those of the training set. A channel with a NaN is
-not known in that sample.
+118, 1406), then standardized; s, mean and standard deviation are those of the training set. A pixel that is NaN is
+not known; so a whole band may be missing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = ["CHANNEL_DIMS", "Context"]
 CHANNEL_DIMS = ("band", "channel")
 _MOST = 2048  # samples that the encoding is measured on: numbers of scale, not statistics
 _BLOCK = 128
+_SAME_SPACING = 0.03  # pixels of two surveys that are close enough to be seen by one network
 
 Read = Callable[[Any], np.ndarray]
 
@@ -46,6 +47,8 @@ class Context:
         Of each channel: the scale of asinh in physical units, then mean and standard deviation of what it gives.
     low, high : tuple of float
         Range of the mean of each channel over the training set, encoded.
+    spacing : tuple of float
+        Pixels of each grid axis, in the units of its coordinate; 0 where it has none.
     """
 
     dims: tuple[str, ...]
@@ -57,6 +60,7 @@ class Context:
     std: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    spacing: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():  # lists, as a file has them
@@ -69,7 +73,7 @@ class Context:
         Raises
         ------
         ValueError
-            If a channel is known in no sample, or does not vary.
+            If a channel is known in no sample.
         """
         own = [str(dim) for dim in variable.dims if dim != "sample"]
         dims = tuple(sorted(own, key=lambda dim: dim not in CHANNEL_DIMS))
@@ -84,8 +88,9 @@ class Context:
             for start in range(0, len(rows), _BLOCK)
         ]
         values = np.concatenate(blocks)
-        numbers = [_measured(_known(values[:, i]), _title(variable.name, labels, i)) for i in range(count)]
-        return cls(dims, sizes, boundary, labels, *zip(*numbers))
+        values = values.reshape(len(values), count, -1).astype(np.float64)
+        numbers = [_measured(values[:, i], _title(variable.name, labels, i)) for i in range(count)]
+        return cls(dims, sizes, boundary, labels, *zip(*numbers), _spacing(variable, grid))
 
     @property
     def shape(self) -> ContextShape:
@@ -112,6 +117,10 @@ class Context:
         sizes = dict(zip(grid, self.shape.grid))
         if found := {dim: variable.sizes[dim] for dim in grid if variable.sizes[dim] != sizes[dim]}:
             raise ValueError(f"condition {name!r}: expected {sizes} pixels, found {found}; crop it, or rebin it")
+        for dim, own, its in zip(grid, self.spacing, _spacing(variable, grid)):
+            if own and its and abs(its / own - 1) > _SAME_SPACING:
+                told = f"condition {name!r}: expected pixels of {own:g} along {dim}, found {its:g}"
+                raise ValueError(f"{told} [{variable[dim].attrs.get('units', '')}]; rebin it")
         if self.labels and channel in variable.coords:
             there = list(map(str, variable[channel].values))
             if not set(there) & set(self.labels):
@@ -134,9 +143,11 @@ class Context:
         """Say which channel of `values`, if any, has a mean that no sample of the training set comes near."""
         values = np.asarray(values).reshape(-1, len(self.soft), *self.shape.grid)
         scaled, present = self._scaled(values)
-        mean = scaled.reshape(*scaled.shape[:2], -1).mean(2)
+        count = present.reshape(*present.shape[:2], -1).sum(2)
+        mean = scaled.reshape(*scaled.shape[:2], -1).sum(2) / np.maximum(count, 1)
+        complete = count == np.prod(self.shape.grid, dtype=int)  # the mean of a part is another's
         for i, (low, high) in enumerate(zip(self.low, self.high)):
-            beyond = present[:, i] & ((mean[:, i] < low) | (mean[:, i] > high))
+            beyond = complete[:, i] & ((mean[:, i] < low) | (mean[:, i] > high))
             if beyond.any():
                 found = mean[beyond, i][0]
                 told = f"has in {_title('', self.labels, i)} the mean {found:.2f}, in the units of the training set's"
@@ -153,12 +164,11 @@ class Context:
         return cls(**stored)
 
     def _scaled(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Encoded values, 0 where absent, and presence (batch, channel)."""
+        """Encoded values, 0 where absent, and presence, both (batch, channel, *grid)."""
         axes = (1, -1, *(1,) * (values.ndim - 2))
         soft, mean, std = (np.asarray(v, np.float32).reshape(axes) for v in (self.soft, self.mean, self.std))
-        present = np.isfinite(values).reshape(*values.shape[:2], -1).all(2)
-        scaled = (np.arcsinh(values / soft) - mean) / std
-        return np.where(present.reshape(*present.shape, *(1,) * (values.ndim - 2)), scaled, 0.0), present
+        present = np.isfinite(values)
+        return np.where(present, (np.arcsinh(values / soft) - mean) / std, 0.0), present
 
 
 def _parted(dims: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
@@ -166,22 +176,24 @@ def _parted(dims: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     return (dims[0], dims[1:]) if dims[0] in CHANNEL_DIMS else (None, dims)
 
 
-def _known(values: np.ndarray) -> np.ndarray:
-    """Samples of a channel (num, pixel) without a NaN."""
-    values = values.reshape(len(values), -1).astype(np.float64)
-    return values[np.isfinite(values).all(1)]
-
-
 def _measured(values: np.ndarray, title: str) -> tuple[float, float, float, float, float]:
-    """Scale of asinh, mean and standard deviation, and the range of the encoded samples' means."""
-    if not len(values):
+    """Scale of asinh, mean and standard deviation of a channel (num, pixel), and the range of the samples' means."""
+    known = values[np.isfinite(values)]
+    if not known.size:
         raise ValueError(f"condition {title}: unknown (nan) in all training samples; leave it out")
-    size = np.abs(values[values != 0])
+    size = np.abs(known[known != 0])
     soft = float(np.median(size)) if size.size else 1.0
-    encoded = np.arcsinh(values / soft)
-    mean, std = float(encoded.mean()), float(encoded.std())
-    scaled = (encoded - mean) / (std or 1.0)
-    return soft, mean, std or 1.0, float(scaled.mean(1).min()), float(scaled.mean(1).max())
+    encoded = np.arcsinh(known / soft)
+    mean, std = float(encoded.mean()), float(encoded.std()) or 1.0
+    seen = values[np.isfinite(values).any(1)]
+    means = np.nanmean((np.arcsinh(seen / soft) - mean) / std, axis=1)
+    return soft, mean, std, float(means.min()), float(means.max())
+
+
+def _spacing(variable: xr.DataArray, grid: tuple[str, ...]) -> tuple[float, ...]:
+    """Mean distance of the pixels along each grid dim, 0 where they have no coordinate."""
+    known = [dim in variable.coords and variable.sizes[dim] > 1 for dim in grid]
+    return tuple(float(np.diff(variable[dim].values).mean()) if has else 0.0 for dim, has in zip(grid, known))
 
 
 def _title(name: Any, labels: tuple[str, ...], i: int) -> str:

@@ -15,6 +15,8 @@ from sciffusion.config import RunConfig
 from sciffusion.dataset import groups_of
 from sciffusion.field import get_field
 from sciffusion.generate import Model
+from sciffusion.judge import Retrieval, judge
+from sciffusion.match import Matcher
 from sciffusion.nn.embed import MASK
 from sciffusion.statistics.choice import measurable
 from sciffusion.validate import Comparison, compare
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from sciffusion.budget import Budget
     from sciffusion.prepare import Prepared
 
-__all__ = ["SAMPLES", "draw_and_compare"]
+__all__ = ["SAMPLES", "Retrieval", "draw_and_compare", "judge_matcher"]
 
 SAMPLES = "samples.h5"
 
@@ -67,3 +69,11 @@ def draw_and_compare(checkpoint: Checkpoint, path: Path, prepared: Prepared, run
     for reason in reasons:
         run.say(f"not measured of these data: {reason}")
     return compare(real, generated, group=group, diagnostics=diagnostics)
+
+
+def judge_matcher(checkpoint: Checkpoint, path: Path, prepared: Prepared, run: Asking) -> Retrieval:
+    """Look for the partners of held-out objects."""
+    matcher = Matcher(checkpoint, path, run.config.device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*outside the training set's range", category=UserWarning)
+        return judge(matcher, prepared.data.isel(sample=prepared.split["test"]))

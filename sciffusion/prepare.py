@@ -28,6 +28,7 @@ __all__ = ["Prepared", "prepare"]
 
 _LEAST_TEST = 4  # two halves of two samples make the smallest floor
 ERRORS = "log_error"
+_HELD_BYTES = 2**29
 
 
 @dataclass
@@ -57,7 +58,7 @@ def prepare(config: RunConfig) -> Prepared:
     """
     kind = get_field(config.field)
     source = ", ".join(config.data) or f"the packaged set of {kind.name}"
-    data = _sourced(kind.read(config.data, **config.reading()), source)
+    data = _held(_sourced(kind.read(config.data, **config.reading()), source))
     field = field_of(data)
     measurable(kind.diagnostics, field)  # an unknown name is told before training, not after
     split = split_by_group(field, config.split.validation, config.split.test, config.seed)
@@ -97,6 +98,17 @@ def _sourced(data: xr.DataArray | xr.Dataset, source: str) -> xr.DataArray | xr.
         return data.assign_attrs(source=source)
     field = field_of(data)
     return data.assign({str(field.name): field.assign_attrs(source=source)})
+
+
+def _held(data: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
+    """Read the field and its bad pixels if they are small: several passes over them follow, each of which computes."""
+    field = field_of(data)
+    if field.nbytes > _HELD_BYTES:
+        return data
+    # Variables alone: an array would read all that hangs on its pixels.
+    for variable in (field.variable, *([field[MASK].variable] if MASK in field.coords else [])):
+        variable.load()
+    return field if isinstance(data, xr.DataArray) else data.assign({str(field.name): field})
 
 
 def _condition_names(config: RunConfig, kind: Field, data: xr.DataArray | xr.Dataset) -> list[str]:

@@ -29,7 +29,7 @@ from sciffusion.checkpoint import Checkpoint, load_state, save_state
 from sciffusion.config import RunConfig, build_sampler
 from sciffusion.dataset import groups_of
 from sciffusion.field import get_field
-from sciffusion.finish import SAMPLES, draw_and_compare
+from sciffusion.finish import SAMPLES, Retrieval, draw_and_compare, judge_matcher
 from sciffusion.generate import CHECKPOINT
 from sciffusion.nn.runtime import autocast, tune_allocator
 from sciffusion.prepare import Prepared, prepare
@@ -70,7 +70,7 @@ class Run:
         model = "" if config.model == "diffusion" else f" --model {config.model}"
         self.stopping = Stopping(f"sciffusion-train --field {config.field}{model} --out {self.folder} --resume")
 
-    def execute(self) -> Comparison | None:
+    def execute(self) -> Comparison | Retrieval | None:
         """Train, judge on held-out samples and write everything into the folder.
 
         Returns
@@ -278,10 +278,10 @@ class Run:
         checkpoint = Checkpoint(average.tensors, coords, dict(train.conditions.table), header)
         checkpoint.save(self.folder / CHECKPOINT, overwrite=True)
 
-    def _finish(self, prepared: Prepared, width: int) -> Comparison:
+    def _finish(self, prepared: Prepared, width: int) -> Comparison | Retrieval:
         """Judge the model on held-out samples, write what was found, and figures."""
         path = self.folder / CHECKPOINT
-        judge = draw_and_compare
+        judge = draw_and_compare if self.config.model == "diffusion" else judge_matcher
         found = judge(Checkpoint.open(path), path, prepared, self)
         found.write(self.folder, overwrite=True)
         plot.save(plot.plot_loss(self._log()), self.folder / "loss.png", overwrite=True)

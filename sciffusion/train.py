@@ -90,7 +90,7 @@ def hide(cond: Mapping[str, Condition], position: np.ndarray, probability: float
         own = shown[:, i].reshape(-1, *(1,) * (present.ndim - 1))
         if own.ndim > 1:  # a context: by channel
             draws = [np.random.default_rng([seed, 0xC4A7, i, int(n)]).random(present.shape[1]) for n in position]
-            own = own & torch.from_numpy(np.array(draws) >= probability)
+            own = own & torch.from_numpy(np.array(draws) >= probability).reshape(*present.shape[:2], *own.shape[2:])
         kept[name] = present & own.to(present.device)
     return {name: Condition(c.value, kept.get(name, c.present)) for name, c in cond.items()}
 

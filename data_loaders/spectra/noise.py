@@ -82,5 +82,10 @@ def _log_error(block: Block) -> np.ndarray:
     assert ivar is not None
     known = ~mask & (ivar > 0)
     log = np.where(known, -0.5 * np.log10(np.where(known, ivar, 1.0)), np.nan)
-    typical = np.ma.filled(np.ma.median(np.ma.masked_array(log, ~known), axis=1).astype(np.float64), np.nan)
+    if known.all():
+        return log.astype(np.float32)
+    # The median of each row's known pixels: what is unknown is sorted to the end.
+    count = known.sum(axis=1)
+    middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2], axis=1)
+    typical = np.take_along_axis(np.sort(log, axis=1), np.minimum(middle, log.shape[1] - 1), axis=1).mean(axis=1)
     return np.where(known, log, typical[:, None]).astype(np.float32)

@@ -2,7 +2,7 @@
 
 Spectra are learnt as shape and amplitude, so that drawn ones have flux in units. The image, in calibrated flux, is a
 context; the colors and the magnitude inside the fiber, measured from it, are scalars. The redshift is a coordinate of
-real and simulated galaxies, which a model may be conditional on (``--conditions image redshift``) and is not by default.
+real and simulated galaxies, which a model may be conditional on (``--conditions image redshift``), by default it is not.
 """
 
 from __future__ import annotations

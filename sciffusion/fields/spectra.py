@@ -17,7 +17,9 @@ from sciffusion.field import Field
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["spectra", "stellar_spectra"]
+__all__ = ["for_training", "spectra", "stellar_spectra"]
+
+_SMALL = 2**28  # pixels
 
 
 def read(paths: Sequence[str | Path], **options: Any) -> xr.DataArray:
@@ -59,7 +61,7 @@ def read_stellar(paths: Sequence[str | Path], **options: Any) -> xr.DataArray:
 
 
 def for_training(ds: xr.Dataset) -> xr.Dataset:
-    """Return the spectra of `ds` that can be learnt from: finite, with the coordinate ``log_error`` if errors are known.
+    """Return the spectra of `ds` to be learnt from: finite, with the coordinate ``log_error`` if errors are known.
 
     Raises
     ------
@@ -72,6 +74,8 @@ def for_training(ds: xr.Dataset) -> xr.Dataset:
     where = ds.encoding.get("source", "spectra")
     if main_variable(ds).dims != ("sample", "wavelength"):
         raise DataError(where, f"spectra have dims (sample, wavelength), found {main_variable(ds).dims}")
+    if "mask" in ds.coords and ds["mask"].size <= _SMALL:
+        ds["mask"].variable.load()  # asked for again and again, and computed each time
     kept = usable(ds)
     if not kept.any():
         raise DataError(where, f"none of {len(kept)} spectra has a good pixel; see mask_bits, wavelength and normalize")

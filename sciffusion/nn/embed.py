@@ -33,7 +33,7 @@ class Condition(NamedTuple):
         A scalar, shape (batch,), a map, shape (batch, 1, *grid), or a context, shape (batch, channel, *its grid);
         standardized (mean 0 and variance 1 over the training set). Ignored where absent.
     present
-        Shape (batch,), of a context (batch, channel): bool. Where false, the network is told that it is unknown.
+        Shape (batch,), of a context that of its value: bool. Where false, the network is told that it is unknown.
     """
 
     value: Tensor
@@ -119,7 +119,7 @@ def absent_contexts(
     return {
         name: Condition(
             torch.zeros(batch, shape.channels, *shape.grid, device=device),
-            torch.zeros(batch, shape.channels, dtype=torch.bool, device=device),
+            torch.zeros(batch, shape.channels, *shape.grid, dtype=torch.bool, device=device),
         )
         for name, shape in contexts.items()
     }

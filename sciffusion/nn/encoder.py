@@ -167,9 +167,9 @@ def build_encoder(shape: ContextShape, config: EncoderConfig) -> Encoder | Vecto
 
 
 def encode(encoder: nn.Module, context: Condition) -> Encoded:
-    """Return a context as its encoder leaves it; it is present where any of its channels is."""
+    """Return a context as its encoder leaves it; it is present where anything of it is."""
     tokens, summary = encoder(context.value, context.present)
-    return Encoded(tokens, summary, context.present.any(1))
+    return Encoded(tokens, summary, context.present.flatten(1).any(1))
 
 
 def _head(channels: int, config: EncoderConfig) -> int:

@@ -156,7 +156,8 @@ class UNet(nn.Module):
 
     >>> image = ContextShape(channels=2, grid=(16, 16), boundary=("zero", "zero"))
     >>> network = UNet(ndim=1, boundary="reflect", contexts={"image": image}, config=UNetConfig(channels=(32, 32)))
-    >>> present = torch.tensor([[True, True]] * 3 + [[True, False]])
+    >>> present = torch.ones(4, 2, 16, 16, dtype=torch.bool)
+    >>> present[3, 1] = False
     >>> cond = network.encode({"image": Condition(torch.randn(4, 2, 16, 16), present)})
     >>> network(torch.randn(4, 1, 24), log_snr, cond).shape
     torch.Size([4, 1, 24])

@@ -1,0 +1,131 @@
+"""How well a matcher finds, among held-out fields, the one that belongs to an object: retrieval in pools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.table import Table, vstack
+
+from data_loaders.files import replacing
+from sciffusion.conditions import field_of
+from sciffusion.dataset import groups_of
+from sciffusion.match import Matcher
+from sciffusion.statistics.ranking import redshift_bins, retrieval_scores, within_bins
+
+__all__ = ["POOLS", "Retrieval", "judge"]
+
+FORMAT_VERSION = 1
+POOLS = (500, 2000)
+"""Sizes of the pools that the partner is looked for in, as far as there are as many held-out objects."""
+SCORES, TABLE = "scores.json", "scores.ecsv"
+_BINS = 8
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What was found.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        A row for each score: ``direction``, ``pool``, ``within``, ``score``, ``value``, ``error`` (bootstrap over
+        objects), ``chance``.
+    facts : mapping
+        What the numbers are of: number of objects, temperature.
+    """
+
+    table: Table
+    facts: Mapping[str, Any]
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The table as plain numbers, by name."""
+        rows = [dict(zip(self.table.colnames, map(_plain, row))) for row in self.table]
+        return {"format_version": FORMAT_VERSION, **self.facts, "retrieval": rows}
+
+    def summary(self) -> str:
+        """Return the table as text."""
+        lines = ["", f"retrieval among {self.facts['objects']} held-out objects (in brackets what chance gives)"]
+        keys = list(dict.fromkeys(zip(*(self.table[name] for name in ("direction", "pool", "within")))))
+        for direction, pool, within in keys:
+            chosen = self.table[
+                (self.table["direction"] == direction) & (self.table["pool"] == pool) & (self.table["within"] == within)
+            ]
+            parts = [f"{row['score']} {row['value']:.3g} +- {row['error']:.2g} ({row['chance']:.2g})" for row in chosen]
+            place = f", {within}" if within else ""
+            lines.append(f"  {direction}, pools of {pool}{place}: " + ", ".join(parts))
+        return "\n".join(lines)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that `write` makes."""
+        return SCORES, TABLE
+
+    def write(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write scores.json and a table into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / SCORES, overwrite=overwrite) as temporary:
+            Path(temporary).write_text(json.dumps(self.scores, indent=1), encoding="utf-8")
+        with replacing(folder / TABLE, overwrite=overwrite) as temporary:
+            self.table.write(temporary, format="ascii.ecsv", overwrite=True)
+
+
+def judge(matcher: Matcher, held: xr.DataArray | xr.Dataset, pools: tuple[int, ...] = POOLS) -> Retrieval:
+    """Look for the field of each held-out object by its conditions, and for the conditions by the field.
+
+    Parameters
+    ----------
+    matcher : Matcher
+        Trained without these objects.
+    held : xarray.DataArray or xarray.Dataset
+        Fields with the matcher's conditions, ``(sample, ...)``. With a coordinate ``redshift`` the partner is also
+        looked for among objects of the same redshift: who finds redshifts alone does no better there than chance.
+    pools : tuple of int
+        Sizes of the pools; those larger than the set are replaced by one of all objects.
+
+    Returns
+    -------
+    Retrieval
+        Recall at 1, 5 and 10, mean reciprocal rank and median rank, each with its error and chance level.
+    """
+    field = field_of(held)
+    sides = matcher.embed_conditions(_known_conditions(matcher, held)).values, matcher.embed(field).values
+    group = groups_of(field)
+    most = int(len(group) - np.unique(group, return_counts=True)[1].max()) + 1
+    sizes = sorted({min(pool, most) for pool in pools})
+    tables = []
+    for direction, (left, right) in {"conditions to field": sides, "field to conditions": sides[::-1]}.items():
+        tables += [_labelled(retrieval_scores(left, right, pool, group=group), direction) for pool in sizes]
+        if "redshift" in field.coords:
+            bins = redshift_bins(np.asarray(field["redshift"].values, np.float64), _BINS)
+            inside = within_bins(left, right, bins, group=group)
+            tables.append(_labelled(inside, direction, f"within one of {_BINS} bins of redshift"))
+    facts = {"objects": len(group), "temperature": 1 / matcher.scale}
+    return Retrieval(vstack(tables, metadata_conflicts="silent"), facts)
+
+
+def _known_conditions(matcher: Matcher, held: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
+    """What the matcher's side of conditions takes of the held-out data: nothing of the field itself."""
+    known = matcher.conditions
+    there = held.coords if isinstance(held, xr.DataArray) else held
+    return xr.Dataset({name: there[name].reset_coords(drop=True) for name in (*known.scalars, *known.contexts)})
+
+
+def _labelled(table: Table, direction: str, within: str = "") -> Table:
+    """Add to the rows of scores which search they are of."""
+    table = table.copy()
+    labels = {"direction": direction, "pool": int((table.meta or {})["pool"]), "within": within}
+    for place, (name, value) in enumerate(labels.items()):
+        table.add_column([value] * len(table), name=name, index=place)
+    return table
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
