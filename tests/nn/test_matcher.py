@@ -31,8 +31,8 @@ def batch(num=5, grid=(20,), channels=2, seed=1):
         "mask": Condition(bad.float(), there),
     }
     for name, shape in CONTEXTS.items():
-        present = torch.ones(num, shape.channels, dtype=torch.bool)
-        cond[name] = Condition(torch.randn(num, shape.channels, *shape.grid), present)
+        value = torch.randn(num, shape.channels, *shape.grid)
+        cond[name] = Condition(value, torch.ones_like(value, dtype=torch.bool))
     return torch.randn(num, channels, *grid), cond
 
 
@@ -97,7 +97,7 @@ def test_what_is_absent_does_not_matter(name):
 def test_a_missing_band_is_not_a_missing_image():
     network, (_, cond) = matcher(), batch()
     image = cond["image"]
-    bandless = cond | {"image": image._replace(present=image.present & (torch.arange(3) != 1))}
+    bandless = cond | {"image": image._replace(present=image.present & (torch.arange(3) != 1)[:, None, None])}
     spoiled = image.value.clone()
     spoiled[:, 1] = torch.nan
     assert torch.equal(
