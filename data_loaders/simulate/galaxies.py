@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -111,9 +112,9 @@ class Galaxies:
     def make(self, number: int, path: Path, workers: int) -> None:
         """Write a block of galaxies; it takes one thread."""
         numbers = range(number * BLOCK, min((number + 1) * BLOCK, self.num))
-        np.savez(path, **_stacked([self.observe(i) for i in numbers]))
+        np.savez(path, **_stacked([self.observe(i) for i in numbers]))  # pyright: ignore[reportArgumentType]
 
-    def observe(self, number: int) -> dict[str, np.ndarray]:
+    def observe(self, number: int) -> dict[str, NDArray | np.float64]:
         """Return what is recorded of a galaxy, by its number: see `galaxy_record.record`."""
         # Imported where it is needed: the flags of the command alone need neither this nor xarray.
         from data_loaders.simulate.galaxy_images import Frame
@@ -181,7 +182,7 @@ def collect(settings: Galaxies, folder: Path, command: str) -> "xr.Dataset":
             each.close()
 
 
-def _stacked(records: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _stacked(records: list[dict[str, NDArray | np.float64]]) -> dict[str, np.ndarray]:
     return {name: np.stack([each[name] for each in records]) for name in records[0]}
 
 

@@ -101,7 +101,8 @@ class Frame:
     def side(self) -> int:
         """Fine pixels along a side with the margin, a number that transforms fast."""
         margin = int(np.ceil(_MARGIN / self.pixel_scale))
-        return 2 * fft.next_fast_len((self.size + 2 * margin) * self.factor // 2, real=True)
+        half = (self.size + 2 * margin) * self.factor // 2
+        return 2 * fft.next_fast_len(half, real=True)  # pyright: ignore[reportOperatorIssue]
 
     def modes(self, shape: Shape) -> NDArray[np.complex128]:
         """Return the Fourier transform of a component of flux 1 on fine pixels."""

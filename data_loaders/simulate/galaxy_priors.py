@@ -98,7 +98,7 @@ def distances(redshift: float) -> tuple[float, float]:
 @cache
 def _comoving() -> tuple[NDArray, NDArray]:
     grid = np.linspace(0.0, 0.3, 301)
-    return grid, Planck18.comoving_distance(grid).value
+    return grid, Planck18.comoving_distance(grid).value  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def draw(generator: np.random.Generator, redshift: tuple[float, float]) -> Galaxy:

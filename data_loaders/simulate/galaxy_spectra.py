@@ -127,7 +127,9 @@ def band_weights() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def resolution(wavelength: NDArray) -> NDArray[np.float64]:
-    """Return the standard deviation of the line spread [km/s]: R = 1500 at 3800, 2500 at 9000 Angstrom (Smee et al. 2013).
+    """Return the standard deviation of the line spread at wavelengths [Angstrom], in km/s.
+
+    The resolving power rises from 1500 at 3800 to 2500 at 9000 Angstrom (Smee et al. 2013, AJ 146, 32).
 
     Examples
     --------
