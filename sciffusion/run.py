@@ -8,6 +8,7 @@ Run(RunConfig(field="cdm", minutes=5, out="runs/try")).execute()
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from data_loaders.files import replacing
-from sciffusion import __version__, plot
+from sciffusion import __version__, distributed, plot
 from sciffusion.budget import Budget
 from sciffusion.checkpoint import Checkpoint, load_state, save_state
 from sciffusion.config import RunConfig, build_sampler
@@ -89,6 +90,7 @@ class Run:
             For settings or data that do not fit together.
         """
         self._check_folder()
+        distributed.barrier()  # all have looked before the main process writes there, which alone writes
         tune_allocator()
         prepared = prepare(self.config)
         self.say(self.plan(prepared))
@@ -99,7 +101,7 @@ class Run:
             self._train(prepared)
             width = self._choose_average(prepared)
             self._save_checkpoint(prepared, width, {})
-            return self._finish(prepared, width)
+            return self._finish(prepared, width) if distributed.is_main() else None
 
     def plan(self, prepared: Prepared) -> str:
         """Describe the run in a few lines."""
@@ -142,8 +144,11 @@ class Run:
                 raise ValueError(f"{prepared.train.source}: not the data of the run to resume")
             prepared.trainer.load_state(tensors, numbers)
             self.budget.most = numbers["most_drawn"]
-            self._trim_log(prepared.trainer.samples)
+            if distributed.is_main():
+                self._trim_log(prepared.trainer.samples)
             self.say(f"resuming after {prepared.trainer.samples} samples")
+            return
+        if not distributed.is_main():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in _outputs(self.folder):  # only --overwrite comes here with files of an earlier run
@@ -163,11 +168,17 @@ class Run:
         with replacing(self.folder / PROGRESS, overwrite=True) as temporary:
             Path(temporary).write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
+    @property
+    def _log_path(self) -> Path:
+        return self.folder / PROGRESS if distributed.is_main() else Path(os.devnull)
+
     def _log(self) -> list[dict[str, Any]]:
         lines = (self.folder / PROGRESS).read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.endswith("}")]  # a killed writer leaves half a line
 
     def _save_state(self, prepared: Prepared) -> None:
+        if not distributed.is_main():
+            return
         tensors, numbers = prepared.trainer.state()
         transform = prepared.train.transform.to_dict()
         numbers |= {"config": self._settings(), "transform": transform, "most_drawn": self.budget.most}
@@ -180,23 +191,24 @@ class Run:
         saved, losses, pace = time.monotonic(), [], []
         bar = tqdm(total=trainer.total, initial=trainer.samples, desc="training", unit="map",
                    disable=None if self.progress else True)  # fmt: skip
-        log = open(self.folder / PROGRESS, "a", buffering=1, encoding="utf-8")  # noqa: SIM115  (closed below)
+        log = open(self._log_path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115  (closed below)
         with self.stopping.polled(), bar, log:
             for progress in trainer:
                 log.write(json.dumps(_line(progress)) + "\n")
                 losses = [*losses[-99:], progress.loss]
                 if trainer.total is None:
-                    pace.append(progress.seconds)
+                    pace.append(distributed.agreed(progress.seconds))
                     self._fix_total(prepared, pace)
                     bar.total = trainer.total
                 bar.set_postfix(loss=f"{np.mean(losses):.4f}", refresh=False)
                 bar.update(progress.samples - bar.n)
                 if _due(progress, trainer.total, config.evaluations, config.batch_size):
                     log.write(json.dumps(self._evaluate(prepared, 0)) + "\n")
-                if self.stopping.asked or time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                stop = bool(distributed.agreed(self.stopping.asked))
+                if stop or time.monotonic() - saved > 60 * config.checkpoint_minutes:
                     self._save_state(prepared)
                     saved = time.monotonic()
-                if self.stopping.asked:
+                if stop:
                     raise self.stopping.interrupted(f"after {trainer.samples} samples")
         self._save_state(prepared)
         if self.stopping.asked:
@@ -215,7 +227,8 @@ class Run:
             few = min(16, len(prepared.validation))
             draw = build_sampler(config.sampling).calls() * self._seconds(prepared, few) / (BANDS * few)
         reserve = self.budget.reserve(seconds, draw, len(prepared.split["test"]))
-        trainer.total = (trainer.step + self.budget.steps(pace, reserve)) * config.training.batch_size
+        steps = int(distributed.agreed(self.budget.steps(pace, reserve)))
+        trainer.total = (trainer.step + steps) * config.training.batch_size
         self.say(f"{pace:.2f} s a step of {config.training.batch_size}: {trainer.total} samples fit the budget")
 
     def _seconds(self, prepared: Prepared, num: int) -> float:
@@ -237,11 +250,13 @@ class Run:
     def _choose_average(self, prepared: Prepared) -> int:
         """Index of the average with the lowest held-out loss."""
         results = [self._evaluate(prepared, which) for which in range(len(prepared.trainer.averages))]
-        with open(self.folder / PROGRESS, "a", encoding="utf-8") as log:
+        with open(self._log_path, "a", encoding="utf-8") as log:
             log.writelines(json.dumps(line) + "\n" for line in results)
         return int(np.argmin([np.mean(list(line["heldout"].values())) for line in results]))
 
     def _save_checkpoint(self, prepared: Prepared, width: int, scores: dict[str, Any]) -> None:
+        if not distributed.is_main():
+            return
         trainer, field, train = prepared.trainer, prepared.field, prepared.train
         dims, made = network_channels(train.transform, field.isel(sample=train.index[:1]))
         average = trainer.averages[width]

@@ -18,6 +18,7 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor, nn
 
+from sciffusion import distributed
 from sciffusion.config import DiffusionConfig, TrainingConfig
 from sciffusion.dataset import Batch, FieldDataset
 from sciffusion.denoise import Denoiser, masked_mean
@@ -221,6 +222,8 @@ class Trainer:
     ) -> None:
         self.objective, self.data, self.config, self.device = objective, data, config, torch.device(device)
         self.samples, self.step, self.total = 0, 0, config.samples
+        for size in {config.batch_size, (config.samples or 0) % config.batch_size} - {0}:
+            distributed.part(size)  # each process has a part of every batch, the last one too
         self.parameters = dict(objective.module.named_parameters())
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -237,17 +240,21 @@ class Trainer:
         began = time.perf_counter()
         config = self.config
         size = config.batch_size if self.total is None else min(config.batch_size, self.total - self.samples)
-        batch = to_device(self.data.stream(self.samples, size), self.device)
+        own = distributed.part(size)
+        batch = to_device(self.data.stream(self.samples + own.start, own.stop - own.start), self.device)
         rate = learning_rate(self.samples + size, self.total, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # Dropout draws from torch's own generator: seeded by the position, it needs no state either.
         with torch.random.fork_rng(self._generators), autocast(self.device, config.precision):
-            torch.manual_seed(hash((self.data.seed, self.samples)))
+            torch.manual_seed(hash((self.data.seed, self.samples + own.start)))
             losses = self.objective(batch)
         self._refuse_non_finite(losses, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        losses.mean().backward()
+        # Parts may differ by a sample: with these weights the mean over the processes is that of the batch.
+        loss = losses.mean() * (len(losses) * distributed.world_size() / size)
+        loss.backward()
+        distributed.average_gradients(self.parameters.values())
         norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), config.gradient_clip))
         if not math.isfinite(norm):
             raise FloatingPointError(
@@ -258,7 +265,7 @@ class Trainer:
         before, self.samples, self.step = self.samples, self.samples + size, self.step + 1
         for average in self.averages:
             average.update(self.parameters, before, self.samples)
-        loss = float(losses.detach().mean())
+        loss = distributed.mean(float(loss.detach()))
         return Progress(self.step, self.samples, loss, norm, rate, time.perf_counter() - began)
 
     def _refuse_non_finite(self, losses: Tensor, batch: Batch) -> None:

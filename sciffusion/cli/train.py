@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,13 @@ def parse(argv: Sequence[str]) -> RunConfig:
 
 def _train(argv: Sequence[str]) -> None:
     config = parse(argv)
+    from sciffusion import distributed
+    from sciffusion.generate import pick_device
     from sciffusion.run import Run
 
-    Run(config).execute()
+    with distributed.joined(pick_device(config.device)) as device:
+        own = config if distributed.world_size() == 1 else replace(config, device=str(device))
+        Run(own, progress=distributed.is_main()).execute()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
