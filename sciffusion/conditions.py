@@ -166,6 +166,9 @@ class Conditions:
         """Return what a checkpoint says of them; files of format 1 have no scales."""
         scales = {name: Scale(*numbers) for name, numbers in header.get("scales", {}).items()}
         contexts = {name: Context.from_dict(each) for name, each in header.get("contexts", {}).items()}
+        for name, context in contexts.items():
+            if table[name].shape[1:] != context.sizes:
+                raise ValueError(f"condition {name!r}: described as {context.sizes}, stored as {table[name].shape[1:]}")
         return cls(table, header["conditions"], scales, contexts)
 
     def header(self) -> dict[str, Any]:
@@ -256,9 +259,12 @@ def _blocks(field: Data) -> Iterator[tuple[int, Data]]:
 def _dims(field: Data, name: str) -> tuple[str, ...]:
     """Return the dims of a condition in order: those of a scalar, a map or a context."""
     grid, there = ("sample", *grid_dims(field_of(field))), field.coords if isinstance(field, xr.DataArray) else field
-    if name in there and set(there[name].dims) == set(grid):
-        return grid
-    if name != MASK and name in there and "sample" in there[name].dims and name != field.attrs.get("field"):
+    known = name in there and name != field.attrs.get("field")
+    if known and set(there[name].dims) == set(grid):
+        if name in field.coords:
+            return grid
+        raise ValueError(f"condition {name!r} is on the grid of the field: make it a coordinate, by ds.set_coords")
+    if known and name != MASK and "sample" in there[name].dims:
         own = [str(dim) for dim in there[name].dims if dim != "sample"]
         return ("sample", *sorted(own, key=lambda dim: dim not in CHANNEL_DIMS))
     fitting = [

@@ -10,7 +10,7 @@ not known; so a whole band may be missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -22,8 +22,10 @@ from sciffusion.nn.embed import Condition, ContextShape
 __all__ = ["CHANNEL_DIMS", "Context"]
 
 CHANNEL_DIMS = ("band", "channel")
-_MOST = 2048  # samples that the encoding is measured on: numbers of scale, not statistics
+# Samples and values that the encoding is measured on: numbers of scale, not statistics.
+_MOST, _MOST_VALUES = 2048, 2**26
 _BLOCK = 128
+_ROUNDING = 1e-4  # of the scatter: the same sample read in another block
 _SAME_SPACING = 0.03  # pixels of two surveys that are close enough to be seen by one network
 
 Read = Callable[[Any], np.ndarray]
@@ -46,7 +48,7 @@ class Context:
     soft, mean, std : tuple of float
         Of each channel: the scale of asinh in physical units, then mean and standard deviation of what it gives.
     low, high : tuple of float
-        Range of the mean of each channel over the training set, encoded.
+        Range of the mean of each channel over the samples of the training set, encoded.
     spacing : tuple of float
         Pixels of each grid axis, in the units of its coordinate; 0 where it has none.
     """
@@ -60,11 +62,17 @@ class Context:
     std: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    spacing: tuple[float, ...] = ()
+    spacing: tuple[float, ...]
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():  # lists, as a file has them
             object.__setattr__(self, name, tuple(value))
+        (channel, grid), count = _parted(self.dims), len(self.soft)
+        wanted = {name: count for name in ("mean", "std", "low", "high")} | {"sizes": len(self.dims)}
+        wanted |= {"boundary": len(grid), "spacing": len(grid), "labels": len(self.labels) and count}
+        odd = [name for name, length in wanted.items() if len(getattr(self, name)) != length]
+        if odd or count != (self.sizes[0] if channel else 1):
+            raise ValueError(f"a context of the dims {self.dims} whose {odd[0] if odd else 'sizes'} do not fit")
 
     @classmethod
     def of(cls, variable: xr.DataArray, read: Read, data: xr.DataArray | xr.Dataset) -> Self:
@@ -73,7 +81,7 @@ class Context:
         Raises
         ------
         ValueError
-            If a channel is known in no sample.
+            If a channel is known in no sample, or the dim of channels has another name than ``band`` or ``channel``.
         """
         own = [str(dim) for dim in variable.dims if dim != "sample"]
         dims = tuple(sorted(own, key=lambda dim: dim not in CHANNEL_DIMS))
@@ -82,15 +90,17 @@ class Context:
         labels = tuple(map(str, variable[channel].values)) if channel and channel in variable.coords else ()
         sizes = tuple(variable.sizes[dim] for dim in dims)
         count = sizes[0] if channel else 1
-        rows = np.linspace(0, data.sizes["sample"] - 1, min(_MOST, data.sizes["sample"])).astype(int)
-        blocks = [
-            read(data.isel(sample=rows[start : start + _BLOCK])).reshape(-1, count, *sizes[bool(channel) :])
-            for start in range(0, len(rows), _BLOCK)
-        ]
-        values = np.concatenate(blocks)
-        values = values.reshape(len(values), count, -1).astype(np.float64)
+        spacing, num = _spacing(variable, grid), data.sizes["sample"]
+        most = min(num, _MOST, max(1, _MOST_VALUES // int(np.prod(sizes))))
+        rows = np.linspace(0, num - 1, most).astype(int)
+        blocks = [read(data.isel(sample=rows[start : start + _BLOCK])) for start in range(0, most, _BLOCK)]
+        values = np.concatenate(blocks).reshape(most, count, -1)
         numbers = [_measured(values[:, i], _title(variable.name, labels, i)) for i in range(count)]
-        return cls(dims, sizes, boundary, labels, *zip(*numbers), _spacing(variable, grid))
+        new = cls(dims, sizes, boundary, labels, *zip(*numbers), *[(0.0,) * count] * 2, spacing)
+        # The range is that of all samples: held against it, one of them must not be told to lie outside.
+        all_blocks = (read(data.isel(sample=slice(start, start + _BLOCK))) for start in range(0, num, _BLOCK))
+        means = np.concatenate([new._means(block)[0] for block in all_blocks])
+        return replace(new, low=np.nanmin(means, axis=0).tolist(), high=np.nanmax(means, axis=0).tolist())
 
     @property
     def shape(self) -> ContextShape:
@@ -141,13 +151,9 @@ class Context:
 
     def outside(self, values: np.ndarray) -> str | None:
         """Say which channel of `values`, if any, has a mean that no sample of the training set comes near."""
-        values = np.asarray(values).reshape(-1, len(self.soft), *self.shape.grid)
-        scaled, present = self._scaled(values)
-        count = present.reshape(*present.shape[:2], -1).sum(2)
-        mean = scaled.reshape(*scaled.shape[:2], -1).sum(2) / np.maximum(count, 1)
-        complete = count == np.prod(self.shape.grid, dtype=int)  # the mean of a part is another's
+        mean, complete = self._means(values)
         for i, (low, high) in enumerate(zip(self.low, self.high)):
-            beyond = complete[:, i] & ((mean[:, i] < low) | (mean[:, i] > high))
+            beyond = complete[:, i] & ((mean[:, i] < low - _ROUNDING) | (mean[:, i] > high + _ROUNDING))
             if beyond.any():
                 found = mean[beyond, i][0]
                 told = f"has in {_title('', self.labels, i)} the mean {found:.2f}, in the units of the training set's"
@@ -163,6 +169,17 @@ class Context:
         """Return what `to_dict` stored."""
         return cls(**stored)
 
+    def _means(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean of each encoded channel, NaN where nothing is known, and whether all is (batch, channel).
+
+        The mean of a part is another than that of the whole.
+        """
+        scaled, present = self._scaled(np.asarray(values).reshape(-1, len(self.soft), *self.shape.grid))
+        count = present.reshape(*present.shape[:2], -1).sum(2)
+        total = scaled.reshape(*scaled.shape[:2], -1).sum(2, dtype=np.float64)
+        mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return mean, count == np.prod(self.shape.grid, dtype=int)
+
     def _scaled(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Encoded values, 0 where absent, and presence, both (batch, channel, *grid)."""
         axes = (1, -1, *(1,) * (values.ndim - 2))
@@ -176,23 +193,25 @@ def _parted(dims: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     return (dims[0], dims[1:]) if dims[0] in CHANNEL_DIMS else (None, dims)
 
 
-def _measured(values: np.ndarray, title: str) -> tuple[float, float, float, float, float]:
-    """Scale of asinh, mean and standard deviation of a channel (num, pixel), and the range of the samples' means."""
-    known = values[np.isfinite(values)]
+def _measured(values: np.ndarray, title: str) -> tuple[float, float, float]:
+    """Scale of asinh, mean and standard deviation of a channel (num, pixel)."""
+    known = values[np.isfinite(values)].astype(np.float64)
     if not known.size:
         raise ValueError(f"condition {title}: unknown (nan) in all training samples; leave it out")
     size = np.abs(known[known != 0])
     soft = float(np.median(size)) if size.size else 1.0
     encoded = np.arcsinh(known / soft)
-    mean, std = float(encoded.mean()), float(encoded.std()) or 1.0
-    seen = values[np.isfinite(values).any(1)]
-    means = np.nanmean((np.arcsinh(seen / soft) - mean) / std, axis=1)
-    return soft, mean, std, float(means.min()), float(means.max())
+    return soft, float(encoded.mean()), float(encoded.std()) if np.ptp(known) else 1.0  # constant: any scale will do
 
 
 def _spacing(variable: xr.DataArray, grid: tuple[str, ...]) -> tuple[float, ...]:
     """Mean distance of the pixels along each grid dim, 0 where they have no coordinate."""
     known = [dim in variable.coords and variable.sizes[dim] > 1 for dim in grid]
+    if texts := [dim for dim, has in zip(grid, known) if has and variable[dim].dtype.kind not in "iuf"]:
+        raise ValueError(
+            f"condition {variable.name!r}: {texts[0]!r} is a dim of the grid, and its coordinate no number; if it names "
+            f"channels, call it {' or '.join(map(repr, CHANNEL_DIMS))}"
+        )
     return tuple(float(np.diff(variable[dim].values).mean()) if has else 0.0 for dim, has in zip(grid, known))
 
 

@@ -119,8 +119,14 @@ def refuse_other_weights(
     weights do not fill.
     """
     where = source or "the checkpoint"
-    if max(_block_counts(settings), default=0) > len(weights):
+    if max(_numbers(settings, "blocks"), default=0) > len(weights):
         raise ValueError(f"{where}: its settings tell of more blocks than it has weights; it is damaged")
+    longest = max((max(value.shape, default=1) for value in weights.values()), default=1)
+    encoders = any(name.startswith("encoders.") for name in weights)  # without contexts their settings make nothing
+    used = {name: value for name, value in settings.items() if encoders or name != "encoder"}
+    if (widest := max(_numbers(used, "channels", "embed_channels", "out_channels"), default=0)) > longest:
+        told = f"its settings tell of {widest} channels, its weights of {longest} at most"
+        raise ValueError(f"{where}: {told}; it is damaged")
     try:
         with torch.device("meta"):
             shapes = {name: tuple(value.shape) for name, value in build().state_dict().items()}
@@ -135,13 +141,14 @@ def refuse_other_weights(
         )
 
 
-def _block_counts(settings: Mapping[str, Any]) -> Iterator[int]:
-    """Yield the blocks that settings ask for, those of networks inside them too."""
-    if "blocks" in settings:
-        yield settings["blocks"] * len(settings["channels"])
-    for value in settings.values():
+def _numbers(settings: Mapping[str, Any], *names: str) -> Iterator[int]:
+    """Yield the settings of these names, those of networks inside them too; `blocks` are those of all levels."""
+    for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _block_counts(value)
+            yield from _numbers(value, *names)
+        elif name in names:
+            values = value if isinstance(value, list | tuple) else [value]
+            yield from (each * len(settings["channels"]) if name == "blocks" else each for each in values)
 
 
 @dataclass(frozen=True)

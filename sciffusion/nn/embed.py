@@ -116,13 +116,10 @@ def absent_contexts(
     >>> absent_contexts({"image": ContextShape(5, (32, 32), ("zero", "zero"))}, batch=2)["image"].value.shape
     torch.Size([2, 5, 32, 32])
     """
-    return {
-        name: Condition(
-            torch.zeros(batch, shape.channels, *shape.grid, device=device),
-            torch.zeros(batch, shape.channels, *shape.grid, dtype=torch.bool, device=device),
-        )
-        for name, shape in contexts.items()
-    }
+    # One number each, however large the grid: a network holds every call against these shapes.
+    nothing, unknown = torch.zeros((), device=device), torch.zeros((), dtype=torch.bool, device=device)
+    shapes = {name: (batch, shape.channels, *shape.grid) for name, shape in contexts.items()}
+    return {name: Condition(nothing.expand(shape), unknown.expand(shape)) for name, shape in shapes.items()}
 
 
 def without(cond: Mapping[str, AnyCondition]) -> dict[str, AnyCondition]:
