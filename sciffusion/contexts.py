@@ -68,7 +68,7 @@ class Context:
         for name, value in asdict(self).items():  # lists, as a file has them
             object.__setattr__(self, name, tuple(value))
         (channel, grid), count = _parted(self.dims), len(self.soft)
-        wanted = {name: count for name in ("mean", "std", "low", "high")} | {"sizes": len(self.dims)}
+        wanted = dict.fromkeys(("mean", "std", "low", "high"), count) | {"sizes": len(self.dims)}
         wanted |= {"boundary": len(grid), "spacing": len(grid), "labels": len(self.labels) and count}
         odd = [name for name, length in wanted.items() if len(getattr(self, name)) != length]
         if odd or count != (self.sizes[0] if channel else 1):
@@ -95,8 +95,8 @@ class Context:
         rows = np.linspace(0, num - 1, most).astype(int)
         blocks = [read(data.isel(sample=rows[start : start + _BLOCK])) for start in range(0, most, _BLOCK)]
         values = np.concatenate(blocks).reshape(most, count, -1)
-        numbers = [_measured(values[:, i], _title(variable.name, labels, i)) for i in range(count)]
-        new = cls(dims, sizes, boundary, labels, *zip(*numbers), *[(0.0,) * count] * 2, spacing)
+        soft, mean, std = zip(*(_measured(values[:, i], _title(variable.name, labels, i)) for i in range(count)))
+        new = cls(dims, sizes, boundary, labels, soft, mean, std, low=soft, high=soft, spacing=spacing)
         # The range is that of all samples: held against it, one of them must not be told to lie outside.
         all_blocks = (read(data.isel(sample=slice(start, start + _BLOCK))) for start in range(0, num, _BLOCK))
         means = np.concatenate([new._means(block)[0] for block in all_blocks])
@@ -209,8 +209,8 @@ def _spacing(variable: xr.DataArray, grid: tuple[str, ...]) -> tuple[float, ...]
     known = [dim in variable.coords and variable.sizes[dim] > 1 for dim in grid]
     if texts := [dim for dim, has in zip(grid, known) if has and variable[dim].dtype.kind not in "iuf"]:
         raise ValueError(
-            f"condition {variable.name!r}: {texts[0]!r} is a dim of the grid, and its coordinate no number; if it names "
-            f"channels, call it {' or '.join(map(repr, CHANNEL_DIMS))}"
+            f"condition {variable.name!r}: the coordinate of {texts[0]!r} is no number, as along a grid; if it names "
+            f"channels, call the dim {' or '.join(map(repr, CHANNEL_DIMS))}"
         )
     return tuple(float(np.diff(variable[dim].values).mean()) if has else 0.0 for dim, has in zip(grid, known))
 

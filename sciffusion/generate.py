@@ -333,7 +333,8 @@ class Model:
     def _bound(self, values: Mapping[str, np.ndarray], index: np.ndarray, config: SamplingConfig) -> Conditioned:
         cond = self.conditions.standardize({name: value[index] for name, value in values.items()})
         cond = {name: type(c)(c.value.to(self.device), c.present.to(self.device)) for name, c in cond.items()}
-        cond = self.denoiser.backbone.encode(cond)  # once, not at each step
+        network: Any = self.denoiser.backbone
+        cond = network.encode(cond)  # once, not at each step
         return Conditioned(self.denoiser, cond or None, guidance=config.guidance)
 
     def _condition_values(

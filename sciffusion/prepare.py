@@ -84,9 +84,9 @@ def prepare(config: RunConfig) -> Prepared:
     module = objective.module.to(device)
     if not config.resume:
         if config.init_from:
-            _initialize(module, config.init_from)
+            _initialize(module, config.init_from, conditions)
         if config.encoder_from:
-            _initialize(module, config.encoder_from, "encoders.")
+            _initialize(module, config.encoder_from, conditions, "encoders.")
     trainer = Trainer(objective, parts["train"], config.training, device)
     return Prepared(data, split, parts["train"], parts["validation"], trainer, objective)
 
@@ -151,11 +151,16 @@ def _named(source: str, function: Callable[..., Any], *arguments: Any) -> Any:
         raise ValueError(f"{source}: {error}") from error
 
 
-def _initialize(network: torch.nn.Module, path: str, part: str = "") -> None:
+def _initialize(network: torch.nn.Module, path: str, conditions: Conditions, part: str = "") -> None:
     """Copy the weights of another checkpoint, all or those of `part`, or say why they do not fit."""
     from sciffusion.checkpoint import Checkpoint
 
-    stored = Checkpoint.open(find_checkpoint(path)).weights
+    checkpoint = Checkpoint.open(find_checkpoint(path))
+    for name, theirs in Conditions.stored(checkpoint.conditions, checkpoint.header).contexts.items():
+        own = conditions.contexts.get(name)
+        if own and own.labels != theirs.labels:  # weights know channels by their place
+            raise ValueError(f"{path}: its {name!r} has the channels {theirs.labels}, these data have {own.labels}")
+    stored = checkpoint.weights
     weights = {name: value for name, value in stored.items() if name.startswith(part)}
     own = {name: value for name, value in network.state_dict().items() if name.startswith(part)}
     odd = sorted(set(weights) ^ set(own)) or [name for name in own if own[name].shape != weights[name].shape]

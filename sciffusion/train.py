@@ -51,7 +51,10 @@ class Progress:
 class Objective(Protocol):
     """What is minimized."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
+        ...
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of each sample (batch,)."""

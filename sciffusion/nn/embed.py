@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -208,7 +208,7 @@ class Embedding(nn.Module):
         self.from_contexts = nn.Linear(width, channels, bias=False) if contexts else None
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(channels, channels), nn.SiLU())
 
-    def forward(self, log_snr: Tensor, cond: Mapping[str, AnyCondition]) -> Tensor:
+    def forward(self, log_snr: Tensor, cond: Mapping[str, Any]) -> Tensor:
         """Map (batch,) and the conditions, which hold every scalar and every encoded context, to (batch, channels)."""
         h = self.from_log_snr(self.log_snr(log_snr))
         if self.from_conditions is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise, zip_longest
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, cat, nn
@@ -204,7 +204,7 @@ class UNet(nn.Module):
         self.norm = group_norm(widths[0])
         self.head = Conv(widths[0], out_channels * cells, rules, zero=True)
 
-    def encode(self, cond: Mapping[str, AnyCondition]) -> dict[str, AnyCondition]:
+    def encode(self, cond: Mapping[str, AnyCondition]) -> dict[str, Any]:
         """Encode the contexts among the conditions of a batch, those that are not yet; the others are passed on.
 
         What a sampler asks for again and again is so computed once.
@@ -214,11 +214,11 @@ class UNet(nn.Module):
         ValueError
             If a context has another shape than the network's.
         """
-        raw = {name: cond[name] for name in self.contexts if isinstance(cond.get(name), Condition)}
+        raw = {name: c for name in self.contexts if isinstance(c := cond.get(name), Condition)}
         if raw:
             batch = len(next(iter(raw.values())).present)
             check(raw, absent_contexts({name: self.contexts[name] for name in raw}, batch))
-        return {name: encode(self.encoders[name], c) if name in raw else c for name, c in cond.items()}
+        return {**cond, **{name: encode(self.encoders[name], c) for name, c in raw.items()}}
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Mapping[str, AnyCondition] | None = None) -> Tensor:
         """Map a noisy field to a field of the same grid.
@@ -250,12 +250,12 @@ class UNet(nn.Module):
         nothing |= absent_contexts(self.contexts, len(x), x.device)
         cond = nothing if cond is None else cond
         check(cond, nothing)
-        cond = self.encode(cond)
-        embedding = self.embedding(log_snr, cond)
+        known = self.encode(cond)
+        embedding = self.embedding(log_snr, known)
         margins = margins_of(grid, self.stride, self.boundary)
-        h = cat([x, *(map_channels(cond[name]).to(x.dtype) for name in self.maps)], 1)
+        h = cat([x, *(map_channels(known[name]).to(x.dtype) for name in self.maps)], 1)
         h = self.stem(fold(pad(h, margins, self.boundary), self.config.patch))
-        h = self._levels(h, embedding, self._tokens(cond))
+        h = self._levels(h, embedding, self._tokens(known))
         h = unfold(self.head(F.silu(self.norm(h))), self.config.patch, len(grid)).to(x.dtype)
         for axis, ((before, _), n) in enumerate(zip(margins, grid), start=2):
             h = h.narrow(axis, before, n)
