@@ -2,7 +2,7 @@
 
 Spectra are learnt as shape and amplitude, so that drawn ones have flux in units. The image, in calibrated flux, is a
 context; the colors and the magnitude inside the fiber, measured from it, are scalars. The redshift is a coordinate of
-real and simulated galaxies, which a model may be conditional on (``--conditions image redshift``), by default it is not.
+real and simulated galaxies; a model may be conditional on it (``--conditions image redshift``), by default it is not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ WAVELENGTH = "4000:8496:8"
 """563 pixels, as Doorenbos et al. 2024 (arXiv:2406.18175) have them at low resolution."""
 
 
-def read(paths: Sequence[str | Path], wavelength: Any = WAVELENGTH, **options: Any) -> xr.Dataset:
+def read(
+    paths: Sequence[str | Path], wavelength: Any = WAVELENGTH, coarse: Any = None, **options: Any
+) -> xr.Dataset:
     """Return spectra with the images of their galaxies.
 
     Parameters
@@ -36,6 +38,10 @@ def read(paths: Sequence[str | Path], wavelength: Any = WAVELENGTH, **options: A
         Pixels of the spectra, as `data_loaders.open_field` takes them; None: as the files have them. 563 pixels by
         default; ``"4000:8499:1"`` are 4,500, and ``"log:3891.35:8908.97:1e-4"`` the 3,598 of SDSS (Doorenbos et al.
         2022, arXiv:2211.05556).
+    coarse : str or array, optional
+        Pixels of a low resolution, which the second model of a cascade is conditional on, such as ``"4000:8496:8"``:
+        adds the coordinates ``coarse (sample, wavelength)`` and ``log_norm (sample)`` of
+        `data_loaders.spectra.with_coarse`.
     **options
         Of `data_loaders.open_image_spectra`.
 
@@ -56,14 +62,20 @@ def read(paths: Sequence[str | Path], wavelength: Any = WAVELENGTH, **options: A
         from data_loaders.simulate.galaxies import simulated_galaxies
 
         paths = [simulated_galaxies()]
-    return for_training(open_image_spectra(paths, wavelength=wavelength, **options))
+    ds = for_training(open_image_spectra(paths, wavelength=wavelength, **options))
+    if coarse is None:
+        return ds
+    from data_loaders.spectra import with_coarse
+
+    return with_coarse(ds, coarse)
 
 
 galaxy_spectra = Field(
     name="galaxy_spectra",
     long_name="spectra of galaxies",
     read=read,
-    transform=("amplitude:6900:6950", "shape=asinh:1", "log_norm=standardize", "standardize:wavelength"),
+    # No strong line enters this window at redshifts of 0.05 to 0.15; H alpha enters 6900 to 6950, the paper's window.
+    transform=("amplitude:5800:6800", "shape=asinh:1", "log_norm=standardize", "standardize:wavelength"),
     symmetries=(),
     conditions=("image", "u_g", "g_r", "r_i", "i_z", "fiber_r"),
     preset=Path(str(files("sciffusion.fields") / "galaxy_spectra.yaml")),

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["for_training", "spectra", "stellar_spectra"]
 
-_SMALL = 2**28  # pixels
+# Pixels of masks, and of whole spectra, that are kept in memory.
+_SMALL, _HELD = 2**28, 2**26
 
 
 def read(paths: Sequence[str | Path], **options: Any) -> xr.DataArray:
@@ -69,13 +70,16 @@ def for_training(ds: xr.Dataset) -> xr.Dataset:
         `ds` does not hold spectra, or none with a good pixel.
     """
     from data_loaders import DataError, main_variable
-    from data_loaders.spectra import filled, usable, with_log_error
+    from data_loaders.spectra import filled, held, usable, with_log_error
 
     where = ds.encoding.get("source", "spectra")
     if main_variable(ds).dims != ("sample", "wavelength"):
         raise DataError(where, f"spectra have dims (sample, wavelength), found {main_variable(ds).dims}")
-    if "mask" in ds.coords and ds["mask"].size <= _SMALL:
-        ds["mask"].variable.load()  # asked for again and again, and computed each time
+    # Asked for again and again, and computed each time.
+    if main_variable(ds).size <= _HELD:
+        ds = held(ds)
+    elif "mask" in ds.coords and ds["mask"].size <= _SMALL:
+        ds["mask"].variable.load()
     kept = usable(ds)
     if not kept.any():
         raise DataError(where, f"none of {len(kept)} spectra has a good pixel; see mask_bits, wavelength and normalize")
