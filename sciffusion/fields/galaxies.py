@@ -59,7 +59,7 @@ def read(
     from data_loaders import open_image_spectra
 
     if not paths:
-        from data_loaders.simulate.galaxies import simulated_galaxies
+        from data_loaders.simulate import simulated_galaxies
 
         paths = [simulated_galaxies()]
     ds = for_training(open_image_spectra(paths, wavelength=wavelength, **options))
