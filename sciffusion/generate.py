@@ -7,7 +7,7 @@ maps = model.generate(16, conditions={"Omega_m": 0.3, "sigma_8": 0.8}, seed=1)
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.resources import files
@@ -220,6 +220,7 @@ class Model:
         unconditional: bool = False,
         sampling: SamplingConfig | Mapping[str, Any] | None = None,
         seed: int = 0,
+        index: Sequence[int] | None = None,
         progress: bool = True,
     ) -> xr.DataArray:
         """Draw samples.
@@ -242,6 +243,8 @@ class Model:
             How; a mapping changes single settings of the checkpoint's own.
         seed : int
             Of everything random.
+        index : sequence of int, optional
+            Numbers of the samples, where they are a part of a larger set: by default 0 to `num` - 1.
         progress : bool
             Show a progress bar.
 
@@ -263,19 +266,22 @@ class Model:
             If a condition lies outside the range of the training set.
         """
         config = self._settings(sampling)
-        values = self._condition_values(num, conditions, unconditional, seed)
+        numbers = np.arange(num) if index is None else np.asarray(index)
+        if index is not None and numbers.shape != (num,):
+            raise ValueError(f"index: expected {num} numbers, one for each sample, got {numbers.shape}")
+        values = self._condition_values(numbers, conditions, unconditional, seed)
         sampler, parts, calls = build_sampler(config), [], 0
         bar = tqdm(total=num, desc="sampling", unit="map", disable=None if progress else True)
         with bar, torch.inference_mode():
             tune_allocator()
             for start in range(0, num, config.batch_size):
-                index = np.arange(start, min(start + config.batch_size, num))
+                part = np.arange(start, min(start + config.batch_size, num))
                 with autocast(self.device, config.precision):
-                    bound = self._bound(values, index, config)
+                    bound = self._bound(values, part, config)
                     calls = sampler.calls() * bound.passes
-                    x = sampler(bound, *self._noise(seed, index))
+                    x = sampler(bound, *self._noise(seed, numbers[part]))
                 parts.append(x.float().cpu())
-                bar.update(len(index))
+                bar.update(len(part))
         return self._label(torch.cat(parts), values, self._provenance(config, calls, seed))
 
     def trajectory(
@@ -299,8 +305,8 @@ class Model:
             The estimate of the final sample at this time, in the network's units.
         """
         config = self._settings(sampling)
-        values = self._condition_values(num, conditions, unconditional, seed)
         index = np.arange(num)
+        values = self._condition_values(index, conditions, unconditional, seed)
         with torch.inference_mode(), autocast(self.device, config.precision):
             bound = self._bound(values, index, config)
             for state in build_sampler(config).trajectory(bound, *self._noise(seed, index)):
@@ -338,17 +344,17 @@ class Model:
         return Conditioned(self.denoiser, cond or None, guidance=config.guidance)
 
     def _condition_values(
-        self, num: int, given: Mapping[str, Any] | None, unconditional: bool, seed: int
+        self, numbers: np.ndarray, given: Mapping[str, Any] | None, unconditional: bool, seed: int
     ) -> dict[str, np.ndarray]:
         """Physical values (num,) or (num, *grid) of every condition; NaN where hidden."""
         known, given = self.conditions, dict(given or {})
+        if not len(numbers):
+            raise ValueError("expected at least 1 sample to draw")
         if unknown := set(given) - set(known.names):
             raise ValueError(f"unknown condition {min(unknown)!r}; this model knows {', '.join(known.names) or 'none'}")
         if unconditional and given:
             raise ValueError("conditions and unconditional exclude each other: give one of them")
-        if num < 1:
-            raise ValueError(f"expected at least 1 sample to draw, got {num}")
-        rows = np.array([np.random.default_rng([seed, 0xC09D, i]).integers(2**62) for i in range(num)])
+        rows = np.array([np.random.default_rng([seed, 0xC09D, i]).integers(2**62) for i in numbers])
         values = {name: table[rows % len(table)] for name, table in known.table.items()}
         if unconditional:
             return {name: v if name == MASK else np.full_like(v, np.nan) for name, v in values.items()}

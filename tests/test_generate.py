@@ -86,6 +86,15 @@ def test_sample_i_does_not_depend_on_the_batch(model):
     assert np.abs(np.log10(few) - np.log10(other)).max() > 0.1
 
 
+def test_a_part_of_a_larger_set_by_the_numbers_of_its_samples(model):
+    whole = model.generate(5, sampling=FAST, seed=3, progress=False)
+    part = model.generate(2, sampling=FAST, seed=3, index=[4, 1], progress=False)
+    np.testing.assert_allclose(part, whole[[4, 1]], rtol=1e-4)
+    assert np.array_equal(part["Omega_m"], whole["Omega_m"][[4, 1]])
+    with pytest.raises(ValueError, match=r"index: expected 3 numbers, one for each sample, got \(2,\)"):
+        model.generate(3, index=[4, 1])
+
+
 def test_nor_with_noise_added_on_the_way(model):
     few = model.generate(3, seed=4, sampling=ANCESTRAL, progress=False)
     many = model.generate(7, seed=4, sampling=ANCESTRAL | {"batch_size": 3}, progress=False)
@@ -238,7 +247,7 @@ def test_what_is_not_known_is_hidden_from_the_network_but_the_mask_never_is():
     unknown = model.generate(2, conditions={"J_H": None, "log_error": np.nan}, progress=False)
     np.testing.assert_array_equal(hidden, unknown)
     assert np.isnan(hidden["log_error"]).all()
-    cond = model._bound(model._condition_values(2, None, True, 0), np.arange(2), FAST).cond
+    cond = model._bound(model._condition_values(np.arange(2), None, True, 0), np.arange(2), FAST).cond
     assert cond["mask"].present.all()
     assert not cond["log_error"].present.any()
     one = np.array([np.full(16, -2.0), np.full(16, -2.0)])
