@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from data_loaders.spectra.coarse import coarse_shape, with_coarse
     from data_loaders.spectra.dataset import spectra_dataset
     from data_loaders.spectra.filters import filter_curve, filter_names, vega_flux
     from data_loaders.spectra.interop import (
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     )
     from data_loaders.spectra.lattice import align
     from data_loaders.spectra.masks import bad_pixels, fill
-    from data_loaders.spectra.noise import filled, usable, with_log_error
+    from data_loaders.spectra.noise import filled, held, usable, with_log_error
     from data_loaders.spectra.photometry import aperture_magnitudes, with_aperture_colors
     from data_loaders.spectra.preparation import common_grid, parse_grid, prepare
     from data_loaders.spectra.quantities import from_quantity
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
     from data_loaders.spectra.wavelengths import air_to_vacuum, vacuum_to_air
 
 _HOMES = {
+    "coarse": ("coarse_shape", "with_coarse"),
     "dataset": ("spectra_dataset",),
     "filters": ("filter_curve", "filter_names", "vega_flux"),
     "interop": ("from_nddata", "from_qtable", "from_specutils", "to_nddata", "to_qtable", "to_specutils"),
     "lattice": ("align",),
     "masks": ("bad_pixels", "fill"),
-    "noise": ("filled", "usable", "with_log_error"),
+    "noise": ("filled", "held", "usable", "with_log_error"),
     "photometry": ("aperture_magnitudes", "with_aperture_colors"),
     "preparation": ("common_grid", "parse_grid", "prepare"),
     "quantities": ("from_quantity",),
@@ -43,12 +45,13 @@ _HOMES = {
 _HOME = {name: f"data_loaders.spectra.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  (as in _HOMES)
+    "coarse_shape", "with_coarse",
     "spectra_dataset",
     "filter_curve", "filter_names", "vega_flux",
     "from_nddata", "from_qtable", "from_quantity", "from_specutils", "to_nddata", "to_qtable", "to_specutils",
     "align",
     "bad_pixels", "fill",
-    "filled", "usable", "with_log_error",
+    "filled", "held", "usable", "with_log_error",
     "aperture_magnitudes", "with_aperture_colors",
     "common_grid", "parse_grid", "prepare",
     "covariance", "effective_ivar", "overlap", "pixel_edges", "rebin",

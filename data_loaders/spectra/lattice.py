@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 
 from data_loaders.errors import DataError
-from data_loaders.spectra.steps import Padded, replaced, stored
+from data_loaders.spectra.steps import Padded
+from data_loaders.spectra.stepwise import replaced, stored
 
 __all__ = ["align"]
 

@@ -10,10 +10,12 @@ import numpy as np
 import xarray as xr
 
 from data_loaders.errors import DataError
+from data_loaders.layout import main_variable
 from data_loaders.lazy import RowSource, lazy_variable
-from data_loaders.spectra.steps import Block, Filled, Step, in_parts, replaced, stored
+from data_loaders.spectra.steps import Block, Filled, Step
+from data_loaders.spectra.stepwise import in_parts, loaded, replaced, stored
 
-__all__ = ["filled", "usable", "with_log_error"]
+__all__ = ["filled", "held", "usable", "with_log_error"]
 
 
 def filled(ds: xr.Dataset) -> xr.Dataset:
@@ -27,6 +29,23 @@ def filled(ds: xr.Dataset) -> xr.Dataset:
     [[1.0, 2.0, 3.0]]
     """
     return replaced(ds, Filled(stored(ds)), ds["wavelength"].variable)
+
+
+def held(ds: xr.Dataset) -> xr.Dataset:
+    """Return spectra whose flux, inverse variance and mask are in memory: computed once, together.
+
+    Examples
+    --------
+    >>> from data_loaders.spectra import prepare, spectra_dataset
+    >>> ds = prepare(spectra_dataset(np.ones((1, 9)), np.arange(9.0) + 5000, units=""), wavelength="5001:5007:3")
+    >>> held(ds).flux.values.tolist()
+    [[1.0, 1.0, 1.0]]
+    """
+    flux = str(main_variable(ds).name)
+    made = loaded({name: ds[name].variable for name in (flux, "ivar", "mask") if name in ds.variables})
+    new = ds.assign({flux: made.pop(flux)}).assign_coords(made)
+    new.encoding = dict(ds.encoding)
+    return new
 
 
 def with_log_error(ds: xr.Dataset) -> xr.Dataset:

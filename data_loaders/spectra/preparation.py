@@ -17,7 +17,8 @@ from data_loaders.layout import main_variable
 from data_loaders.lazy import lazy_variable
 from data_loaders.spectra.dataset import FRAMES, MEDIA
 from data_loaders.spectra.rebinning import pixel_edges
-from data_loaders.spectra.steps import Norm, Normalized, Resampled, Scaled, Step, Stored, replaced, stored, variables
+from data_loaders.spectra.steps import Normalized, Resampled, Scaled, Step, Stored
+from data_loaders.spectra.stepwise import Norm, replaced, stored, variables
 from data_loaders.spectra.wavelengths import convert
 
 __all__ = ["common_grid", "parse_grid", "prepare"]

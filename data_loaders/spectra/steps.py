@@ -1,42 +1,23 @@
 """Steps from spectra as they are stored to spectra as a model sees them, taken for the samples that are asked for.
 
 A step gives ``block(numbers) -> (flux, ivar, mask)`` of some samples, each ``(len(numbers), wavelength)``; it holds the
-step before it, the first one lazy variables. `variables` turns the last one into three lazy variables.
+step before it, the first one lazy variables. `data_loaders.spectra.stepwise` turns the last one into lazy variables.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from data_loaders.errors import DataError
-from data_loaders.layout import main_variable
-from data_loaders.lazy import RowSource, lazy_variable
 from data_loaders.spectra.masks import fill
 from data_loaders.spectra.rebinning import rebin
 from data_loaders.spectra.wavelengths import convert
 
-__all__ = [
-    "Block",
-    "Filled",
-    "Norm",
-    "Normalized",
-    "Padded",
-    "Resampled",
-    "Scaled",
-    "Step",
-    "Stored",
-    "in_parts",
-    "replaced",
-    "stored",
-    "variables",
-]
+__all__ = ["Block", "Filled", "Normalized", "Padded", "Resampled", "Scaled", "Step", "Stored"]
 
 Block = tuple[np.ndarray, np.ndarray | None, np.ndarray]
-_ROWS = 256  # spectra in memory at a time, in double precision
 
 
 class Step(ABC):
@@ -207,89 +188,3 @@ class Normalized(Step):
         bad = mask | np.isnan(norm)
         ivar = None if ivar is None else np.where(bad, 0.0, ivar * norm**2)
         return np.where(bad, 0.0, flux / norm), ivar, bad
-
-
-@dataclass(frozen=True)
-class Norm(RowSource):
-    """What `Normalized` divides each spectrum by, times what it was divided by before."""
-
-    step: Normalized
-    length: int
-    earlier: xr.Variable | None = None
-    dtype = np.dtype(np.float64)
-
-    @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        """One number a spectrum."""
-        return (self.length,)
-
-    def rows(self, numbers: np.ndarray) -> np.ndarray:
-        """Norms of the samples with these numbers."""
-        parts = [self.step.norm(self.step.before.block(part)) for part in in_parts(numbers)]
-        norm = np.concatenate(parts)
-        return norm if self.earlier is None else norm * self.earlier[numbers].values
-
-
-@dataclass(frozen=True)
-class _Part(RowSource):
-    step: Step
-    which: int
-    length: int
-    dtype: np.dtype  # type: ignore[misc]
-
-    @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        return (self.length, self.step.npix)
-
-    def rows(self, numbers: np.ndarray) -> np.ndarray:
-        values = np.empty((len(numbers), self.step.npix), self.dtype)
-        start = 0
-        for part in in_parts(numbers):
-            values[start : start + len(part)] = self.step.block(part)[self.which]
-            start += len(part)
-        return values
-
-
-def in_parts(numbers: np.ndarray) -> list[np.ndarray]:
-    """Split the numbers of samples into parts that are computed at a time."""
-    return np.array_split(numbers, -(-len(numbers) // _ROWS))
-
-
-def variables(step: Step, like: Mapping[str, Any]) -> dict[str, xr.Variable]:
-    """Return lazy ``flux``, ``mask`` and, where `like` has one, ``ivar`` of a step.
-
-    Parameters
-    ----------
-    step : Step
-        The last step.
-    like : mapping
-        Variables ``flux`` and perhaps ``ivar`` and ``mask`` of the spectra before, for their dtypes and attributes.
-    """
-    dims, length = ("sample", "wavelength"), like["flux"].shape[0]
-    made = {}
-    for which, name in enumerate(("flux", "ivar", "mask")):
-        given = like.get(name)
-        if name != "mask" and given is None:
-            continue
-        attrs = {"long_name": "bad pixel"} if given is None else dict(given.attrs)
-        dtype = np.dtype(bool) if name == "mask" else np.result_type(given.dtype, np.float32)  # type: ignore[union-attr]
-        made[name] = lazy_variable(dims, _Part(step, which, length, dtype), attrs)
-    return made
-
-
-def stored(ds: xr.Dataset) -> Stored:
-    """Return the first step: the spectra of a dataset."""
-    ivar, mask = (ds[name].variable if name in ds.variables else None for name in ("ivar", "mask"))
-    return Stored(main_variable(ds).variable, ivar, mask)
-
-
-def replaced(ds: xr.Dataset, step: Step, wavelength: xr.Variable) -> xr.Dataset:
-    """Return `ds` with the spectra of `step` on these wavelengths; what else lies along the old ones is left out."""
-    name = str(main_variable(ds).name)
-    like = {"flux": ds[name].variable, **{key: ds[key].variable for key in ("ivar", "mask") if key in ds.variables}}
-    made = variables(step, like)
-    kept = ds.drop_vars([key for key, variable in ds.variables.items() if "wavelength" in variable.dims])
-    new = kept.assign_coords({"wavelength": wavelength, **{key: made[key] for key in made if key != "flux"}})
-    new[name] = made["flux"]
-    new.encoding, new.attrs = dict(ds.encoding), dict(ds.attrs)
-    return new
