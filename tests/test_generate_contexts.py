@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from known_contexts import BANDS, PIXELS, dataset, toy
+from known_contexts import BANDS, dataset, toy
 
+from sciffusion import generate
 from sciffusion.checkpoint import Checkpoint
 from sciffusion.config import RunConfig, SamplingConfig
 from sciffusion.generate import Model, build_denoiser, load
 from sciffusion.nn.config import EncoderConfig, UNetConfig
 from sciffusion.nn.embed import Encoded
+from sciffusion.sample import SeededNoise
 
 ENCODER = EncoderConfig(channels=(8, 8), patch=1, out_channels=8, head_channels=8)
 TINY = UNetConfig(channels=(8, 8), blocks=1, embed_channels=16, encoder=ENCODER)
@@ -71,12 +73,12 @@ def test_sample_i_does_not_depend_on_the_batch(model):
 
 
 def test_contexts_not_given_come_from_the_training_sample_of_the_scalars(model):
-    values = model._condition_values(np.arange(6), None, False, seed=2)
-    table = model.conditions.table
-    rows = [int(np.flatnonzero(table["redshift"] == z)[0]) for z in values["redshift"]]
-    np.testing.assert_array_equal(values["image"], table["image"][rows])
-    np.testing.assert_array_equal(values["magnitudes"], table["magnitudes"][rows])
+    drawn, table = draw(model, 6, seed=2), model.conditions.table
+    rows = [int(np.flatnonzero(table["redshift"] == z)[0]) for z in drawn["redshift"].values]
     assert len(set(rows)) > 2
+    given = draw(model, 6, seed=2, conditions={name: values[rows] for name, values in table.items()})
+    np.testing.assert_allclose(drawn, given, atol=1e-5)
+    assert differ(drawn, draw(model, 6, seed=2, conditions={"image": table["image"][rows[::-1]]})) > 1e-4
 
 
 def test_one_image_for_all_or_one_for_each(model, images):
@@ -94,20 +96,17 @@ def test_one_image_for_all_or_one_for_each(model, images):
     assert differ(same[1:], each[1:]) > 1e-4
 
 
-def test_rolled_contexts_give_the_spectra_of_the_rolled_objects(model, images):
+def test_rolled_conditions_give_the_spectra_of_the_rolled_objects(model, images, monkeypatch):
     """With the same noise for all, sample i is a function of its conditions alone."""
-    num, order = 5, np.roll(np.arange(5), 2)
-    given = {"image": images[:num], "redshift": np.linspace(0.06, 0.14, num), "magnitudes": np.full((num, 3), 18.0)}
-    given["magnitudes"][:, 0] += np.arange(num) / 10
-    rolled = {"image": images[order], **{n: given[n][order] for n in ("redshift", "magnitudes")}}
-    noise = torch.randn(1, 1, PIXELS).expand(num, -1, -1)
-    out = []
-    for conditions in (given, rolled):
-        values = model._condition_values(np.arange(num), conditions, False, 0)
-        with torch.inference_mode():
-            out.append(model._bound(values, np.arange(num), FAST)(noise, torch.tensor(0.7)))
-    torch.testing.assert_close(out[1], out[0][torch.from_numpy(order)], atol=1e-5, rtol=1e-4)
-    assert (out[1] - out[0]).abs().amax((1, 2)).min() > 1e-4
+    monkeypatch.setattr(generate, "SeededNoise", lambda seed, index: SeededNoise(seed, [0] * len(index)))
+    num = 5
+    given = {"image": images[:num].values, "redshift": np.linspace(0.06, 0.14, num)}
+    given["magnitudes"] = np.full((num, 3), 18.0) + np.arange(num)[:, None] / 10
+    out = draw(model, num, conditions=given).values
+    for shift in (1, 3):
+        rolled = draw(model, num, conditions={name: np.roll(value, shift, 0) for name, value in given.items()}).values
+        np.testing.assert_allclose(rolled, np.roll(out, shift, 0), atol=1e-4)
+        assert np.abs(rolled - out).max(1).min() > 1e-3  # the test can tell
 
 
 def test_bands_in_any_order_and_missing_ones(model, images):
@@ -161,16 +160,12 @@ def test_images_are_encoded_once_and_guidance_is_one_call_of_twice_the_batch(ima
 
 
 def test_guidance_is_its_formula_with_contexts(model, images):
-    x, t = torch.randn(2, 1, PIXELS), torch.tensor(0.6)
+    """A single step is the estimate at t = 1, and the transform of these samples is linear."""
     given = {"image": images[:2], "redshift": 0.1, "magnitudes": [18.0, 18.0, 18.0]}
-    values = model._condition_values(np.arange(2), given, False, 0)
-    with torch.inference_mode():
-        at = {w: model._bound(values, np.arange(2), SamplingConfig(guidance=w))(x, t) for w in (0.0, 1.0, 2.5)}
-    torch.testing.assert_close(at[2.5], at[0.0] + 2.5 * (at[1.0] - at[0.0]), atol=1e-5, rtol=1e-4)
-    hidden = model._condition_values(np.arange(2), None, True, 0)
-    with torch.inference_mode():
-        without = model._bound(hidden, np.arange(2), FAST)(x, t)
-    torch.testing.assert_close(at[0.0], without, atol=1e-6, rtol=1e-5)
+    at = {w: draw(model, 2, conditions=given, sampling={"steps": 1, "guidance": w}) for w in (0.0, 1.0, 2.5)}
+    np.testing.assert_allclose(at[2.5], at[0.0] + 2.5 * (at[1.0] - at[0.0]), atol=1e-4)
+    np.testing.assert_allclose(at[0.0], draw(model, 2, unconditional=True, sampling={"steps": 1}), atol=1e-5)
+    assert differ(at[1.0], at[0.0]) > 1e-3
 
 
 def test_outside_the_trained_range_warns(model, images):
