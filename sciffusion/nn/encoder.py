@@ -24,6 +24,7 @@ from sciffusion.nn.layers import (
     Position,
     ResidualBlock,
     as_boundary,
+    attend,
     fold,
     group_norm,
     margins_of,
@@ -126,7 +127,7 @@ class Encoder(nn.Module):
         heads, width = self.query.shape
         k, v = self.key_value(h).unflatten(-1, (2, heads, width)).permute(2, 0, 3, 1, 4).unbind()
         query = self.query.to(k.dtype)[:, None].expand(len(h), -1, -1, -1)
-        return F.scaled_dot_product_attention(query, k, v).flatten(1)
+        return attend(query, k, v).flatten(1)
 
 
 class VectorEncoder(nn.Module):
