@@ -19,7 +19,7 @@ import xarray as xr
 
 from data_loaders.layout import main_variable
 from sciffusion.contexts import CHANNEL_DIMS, Context
-from sciffusion.nn.embed import MASK, Condition, ContextShape
+from sciffusion.nn.embed import AUGMENTATION, MASK, Condition, ContextShape
 from sciffusion.statistics.grid import grid_dims
 
 __all__ = ["BLOCK", "Conditions", "Scale", "field_of", "has_bad_pixels", "read_condition"]
@@ -138,6 +138,8 @@ class Conditions:
             If a name is nothing with the dim ``sample``, is no number, infinite somewhere, or unknown (NaN) everywhere.
         """
         names = tuple(dict.fromkeys(names))
+        if AUGMENTATION in names:
+            raise ValueError(f"condition {AUGMENTATION!r}: the level of the noise on maps is called so; rename it")
         num, grid = field.sizes["sample"], grid_dims(field_of(field))
         contexts = [name for name in names if _is_context(field, _dims(field, name))]
         large = [name for name in names if len(_dims(field, name)) > 1 and name != MASK]

@@ -105,6 +105,10 @@ class DiffusionConfig:
     condition_dropout
         Probability p that all conditions of a training sample are hidden, otherwise each one by itself with p, so that
         any of them can be left open when drawing.
+    augmentation
+        Largest standard deviation of the noise that is added to maps, in those of the maps; 0 is none. Each training
+        sample has a level of its own, uniform between 0 and this, which the network is told (Ho et al. 2022): for a
+        model that refines what another one drew.
     """
 
     schedule: str = "cosine"
@@ -114,6 +118,7 @@ class DiffusionConfig:
     log_snr_mean: float = 0.0
     log_snr_std: float = 3.0
     condition_dropout: float = 0.1
+    augmentation: float = 0.0
 
     def __post_init__(self) -> None:
         _known("diffusion.schedule", self.schedule, SCHEDULES)
@@ -122,6 +127,7 @@ class DiffusionConfig:
         _above("diffusion.steps", self.steps, 1)
         _above("diffusion.log_snr_std", self.log_snr_std, 0)
         _fraction("diffusion.condition_dropout", self.condition_dropout)
+        _above("diffusion.augmentation", self.augmentation, 0, strict=False)
 
 
 @dataclass(frozen=True)
@@ -208,6 +214,8 @@ class SamplingConfig:
         Noise that ``ddpm`` adds: ``posterior`` (beta-tilde) or ``beta``.
     guidance
         Weight of classifier-free guidance; 1 is none.
+    augmentation
+        Level of the noise that is added to maps, up to ``diffusion.augmentation``; by default a fifth of that.
     num
         Samples drawn at the end of a training run; by default one for each test sample, at most 256 and
         as many as fit into 30 % of the minutes.
@@ -223,6 +231,7 @@ class SamplingConfig:
     eta: float = 0.0
     variance: str = "posterior"
     guidance: float = 1.0
+    augmentation: float | None = None
     num: int | None = None
     batch_size: int = 16
     precision: str = "auto"
@@ -233,6 +242,7 @@ class SamplingConfig:
         _known("sampling.spacing", self.spacing, SPACINGS)
         _known("sampling.variance", self.variance, ("posterior", "beta"))
         _above("sampling.steps", self.steps, 0)
+        _above("sampling.augmentation", self.augmentation, 0, strict=False)
         _above("sampling.num", self.num, 0)
         _above("sampling.batch_size", self.batch_size, 0)
         if not 0 <= self.eta <= 1:

@@ -20,11 +20,12 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from sciffusion import distributed
+from sciffusion.augmentation import hide
 from sciffusion.dataset import Batch, FieldDataset
 from sciffusion.nn.embed import Condition
 from sciffusion.nn.matcher import LARGEST_SCALE, SpectrumMatcher
 from sciffusion.statistics.ranking import ranks
-from sciffusion.train import hide, to_device
+from sciffusion.train import to_device
 
 __all__ = ["ContrastiveObjective", "contrastive_loss"]
 
@@ -105,7 +106,7 @@ class ContrastiveObjective:
         )
 
     def hide(self, cond: Mapping[str, Condition], position: np.ndarray) -> dict[str, Condition]:
-        """Mark conditions and maps of some samples absent as `sciffusion.train.hide` does, but never all conditions.
+        """Hide conditions and maps of some samples as `sciffusion.augmentation.hide` does, but never all conditions.
 
         A sample of which nothing is known teaches nothing: where all conditions would be hidden, all are shown.
         """

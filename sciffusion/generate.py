@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from sciffusion import __version__
+from sciffusion.augmentation import Augmentation
 from sciffusion.checkpoint import Checkpoint
 from sciffusion.condition import Conditioned
 from sciffusion.conditions import Conditions
 from sciffusion.config import DiffusionConfig, SamplingConfig, build_sampler, build_schedule
 from sciffusion.denoise import PREDICTIONS, Denoiser
 from sciffusion.nn.config import UNetConfig
-from sciffusion.nn.embed import MASK, ContextShape
+from sciffusion.nn.embed import AUGMENTATION, MASK, ContextShape
 from sciffusion.nn.runtime import autocast, tune_allocator
 from sciffusion.nn.unet import UNet
 from sciffusion.sample import SeededNoise
@@ -36,6 +37,7 @@ from sciffusion.transform import Transform, from_dict
 __all__ = ["Model", "find_checkpoint", "load", "packaged_models"]
 
 CHECKPOINT = "checkpoint.safetensors"
+_DEFAULT_AUGMENTATION = 0.2  # of what training went up to
 
 
 def packaged_models() -> dict[str, Path]:
@@ -104,7 +106,17 @@ def build_denoiser(
     maps: tuple[str, ...] = (),
     contexts: Mapping[str, ContextShape] | None = None,
 ) -> Denoiser:
-    """Return the untrained denoiser of these settings for a grid with one `boundary` per axis."""
+    """Return the untrained denoiser of these settings for a grid with one `boundary` per axis.
+
+    Raises
+    ------
+    ValueError
+        If noise is to be added to maps, and there are none.
+    """
+    if diffusion.augmentation:
+        if not set(maps) - {MASK}:
+            raise ValueError("diffusion.augmentation: noise on maps, but no condition is a map; leave it out")
+        conditions = (*conditions, AUGMENTATION)
     known = {"conditions": conditions, "maps": maps, "contexts": contexts}
     unet = UNet(len(boundary), channels, channels, boundary=boundary, **known, config=network)
     return Denoiser(unet, build_schedule(diffusion), PREDICTIONS[diffusion.prediction])
@@ -269,7 +281,7 @@ class Model:
         numbers = np.arange(num) if index is None else np.asarray(index)
         if index is not None and numbers.shape != (num,):
             raise ValueError(f"index: expected {num} numbers, one for each sample, got {numbers.shape}")
-        values = self._condition_values(numbers, conditions, unconditional, seed)
+        values = self.condition_values(numbers, conditions, unconditional, seed)
         sampler, parts, calls = build_sampler(config), [], 0
         bar = tqdm(total=num, desc="sampling", unit="map", disable=None if progress else True)
         with bar, torch.inference_mode():
@@ -277,7 +289,7 @@ class Model:
             for start in range(0, num, config.batch_size):
                 part = np.arange(start, min(start + config.batch_size, num))
                 with autocast(self.device, config.precision):
-                    bound = self._bound(values, part, config)
+                    bound = self._bound(values, part, config, seed, numbers)
                     calls = sampler.calls() * bound.passes
                     x = sampler(bound, *self._noise(seed, numbers[part]))
                 parts.append(x.float().cpu())
@@ -306,9 +318,9 @@ class Model:
         """
         config = self._settings(sampling)
         index = np.arange(num)
-        values = self._condition_values(index, conditions, unconditional, seed)
+        values = self.condition_values(index, conditions, unconditional, seed)
         with torch.inference_mode(), autocast(self.device, config.precision):
-            bound = self._bound(values, index, config)
+            bound = self._bound(values, index, config, seed, index)
             for state in build_sampler(config).trajectory(bound, *self._noise(seed, index)):
                 x_hat = state.x if state.x_hat is None else state.x_hat
                 yield float(state.t), self._network_field(state.x, values), self._network_field(x_hat, values)
@@ -329,6 +341,21 @@ class Model:
             own["eta"] = 0.0  # the checkpoint's eta is of its own sampler
         return SamplingConfig(**(own | asked))
 
+    @property
+    def augmentation(self) -> float:
+        """Largest level of noise on its maps that the model was trained with; 0: none."""
+        return self.header["config"]["diffusion"].get("augmentation", 0.0)
+
+    def _augmentation_level(self, config: SamplingConfig) -> float | None:
+        """Level of the noise that is added to maps; None of a model that knows of none."""
+        largest, asked = self.augmentation, config.augmentation
+        if asked is not None and asked > largest:
+            told = f"trained with up to {largest:g}" if largest else "trained without"
+            raise ValueError(f"sampling.augmentation: {asked:g} asked for, the model was {told}")
+        if not largest:
+            return None
+        return _DEFAULT_AUGMENTATION * largest if asked is None else asked
+
     def _shape(self) -> tuple[int, ...]:
         return (self.header["field"]["channels"], *(self.checkpoint.coords[dim].size for dim in self.checkpoint.grid))
 
@@ -336,17 +363,36 @@ class Model:
         noise = SeededNoise(seed, index.tolist())
         return noise(torch.empty(len(index), *self._shape(), device=self.device)), noise
 
-    def _bound(self, values: Mapping[str, np.ndarray], index: np.ndarray, config: SamplingConfig) -> Conditioned:
-        cond = self.conditions.standardize({name: value[index] for name, value in values.items()})
+    def _bound(
+        self, values: Mapping[str, np.ndarray], part: np.ndarray, config: SamplingConfig, seed: int, numbers: np.ndarray
+    ) -> Conditioned:
+        """Bind the conditions of a `part` of the samples; `numbers` are those of all."""
+        cond = self.conditions.standardize({name: value[part] for name, value in values.items()})
         cond = {name: type(c)(c.value.to(self.device), c.present.to(self.device)) for name, c in cond.items()}
+        if (level := self._augmentation_level(config)) is not None:
+            noisy = Augmentation(self.augmentation, self.conditions.maps)
+            cond = noisy(cond, np.full(len(part), level), seed, numbers[part])
         network: Any = self.denoiser.backbone
         cond = network.encode(cond)  # once, not at each step
         return Conditioned(self.denoiser, cond or None, guidance=config.guidance)
 
-    def _condition_values(
+    def condition_values(
         self, numbers: np.ndarray, given: Mapping[str, Any] | None, unconditional: bool, seed: int
     ) -> dict[str, np.ndarray]:
-        """Physical values (num,) or (num, *grid) of every condition; NaN where hidden."""
+        """Return the physical values of every condition that `generate` draws under, of the samples `numbers`.
+
+        Parameters
+        ----------
+        numbers : numpy.ndarray
+            Of the samples.
+        given, unconditional, seed
+            As ``conditions``, ``unconditional`` and ``seed`` of `generate`, whose errors and warnings are these.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            ``(num,)``, ``(num, *grid)``, or of a context's shape; NaN where hidden.
+        """
         known, given = self.conditions, dict(given or {})
         if not len(numbers):
             raise ValueError("expected at least 1 sample to draw")
@@ -414,6 +460,7 @@ class Model:
         return out.assign_attrs(provenance)
 
     def _provenance(self, config: SamplingConfig, calls: int, seed: int) -> dict[str, Any]:
+        level = self._augmentation_level(config)
         return {
             "sciffusion_version": __version__,
             "checkpoint": self.checkpoint.fingerprint,
@@ -423,7 +470,7 @@ class Model:
             "guidance": config.guidance,
             "network_calls": calls,
             "seed": seed,
-        }
+        } | ({} if level is None else {"augmentation": level})
 
 
 def _on_grid(

@@ -19,15 +19,16 @@ from scipy.special import ndtri
 from torch import Tensor, nn
 
 from sciffusion import distributed
+from sciffusion.augmentation import Augmentation, hide
 from sciffusion.config import DiffusionConfig, TrainingConfig
 from sciffusion.dataset import Batch, FieldDataset
 from sciffusion.denoise import Denoiser, masked_mean
 from sciffusion.ema import PowerAverage
-from sciffusion.nn.embed import MASK, Condition
+from sciffusion.nn.embed import Condition
 from sciffusion.nn.runtime import autocast
 from sciffusion.sample import SeededNoise
 
-__all__ = ["DenoisingObjective", "Objective", "Progress", "Trainer", "hide", "learning_rate"]
+__all__ = ["DenoisingObjective", "Objective", "Progress", "Trainer", "learning_rate"]
 
 BANDS = 8
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -65,40 +66,6 @@ class Objective(Protocol):
         ...
 
 
-def hide(cond: Mapping[str, Condition], position: np.ndarray, probability: float, seed: int) -> dict[str, Condition]:
-    """Mark conditions of some samples absent, so that the network knows any subset of them.
-
-    With `probability` p all conditions of a sample are hidden, otherwise each one by itself with probability p: a
-    condition is hidden at the rate ``2 p - p^2``. A single condition is hidden at the rate p. Each channel of a context
-    is hidden by itself with probability p on top, as a band may be missing. The mask of bad pixels is never hidden, and
-    what the data do not know stays absent.
-
-    Parameters
-    ----------
-    cond : mapping of str to Condition
-        Of a batch.
-    position : numpy.ndarray
-        Of its samples in the stream: with `seed` it decides what is hidden.
-    probability : float
-        Between 0 and 1.
-    seed : int
-        Of the draws.
-    """
-    names = [name for name in cond if name != MASK]
-    draws = [np.random.default_rng([seed, 0xD809, int(n)]).random(1 + len(names)) for n in position]
-    shown = torch.from_numpy(np.array(draws) >= probability)
-    shown = shown[:, :1] & (shown[:, 1:] if len(names) > 1 else True)
-    kept = {}
-    for i, name in enumerate(names):
-        present = cond[name].present
-        own = shown[:, i].reshape(-1, *(1,) * (present.ndim - 1))
-        if own.ndim > 1:  # a context: by channel
-            draws = [np.random.default_rng([seed, 0xC4A7, i, int(n)]).random(present.shape[1]) for n in position]
-            own = own & torch.from_numpy(np.array(draws) >= probability).reshape(*present.shape[:2], *own.shape[2:])
-        kept[name] = present & own.to(present.device)
-    return {name: Condition(c.value, kept.get(name, c.present)) for name, c in cond.items()}
-
-
 class DenoisingObjective:
     """The denoising loss at noise levels and noise drawn from the position of each sample.
 
@@ -110,7 +77,7 @@ class DenoisingObjective:
     denoiser : Denoiser
         With its network, schedule and prediction.
     config : DiffusionConfig
-        Distribution of the noise levels, dropout of the conditions.
+        Distribution of the noise levels, dropout of the conditions, noise on maps.
     seed : int
         Of times, noise and dropout.
     """
@@ -123,8 +90,15 @@ class DenoisingObjective:
         """Return the loss of each sample (batch,)."""
         t = self.times(batch.position)  # times stay in float64 on the CPU, which not every device has
         eps = SeededNoise(self.seed, batch.position.tolist())(batch.x)
-        cond = hide(batch.cond, batch.position, self.config.condition_dropout, self.seed)
+        cond = hide(self._augmented(batch, self.seed), batch.position, self.config.condition_dropout, self.seed)
         return self.denoiser.loss(batch.x, t, eps, cond or None, batch.mask)
+
+    def _augmented(self, batch: Batch, seed: int) -> Mapping[str, Condition]:
+        if not self.config.augmentation:
+            return batch.cond
+        network: Any = self.module
+        noisy = Augmentation(self.config.augmentation, network.maps)
+        return noisy(batch.cond, noisy.levels(batch.position, seed), seed, batch.position)
 
     def times(self, position: np.ndarray) -> Tensor:
         """Return the times in ``[t_min, 1]`` of the samples at these positions of the stream."""
@@ -159,12 +133,12 @@ class DenoisingObjective:
         self.module.eval()
         for start in range(0, num, size):
             batch = to_device(data.fixed(places[start : start + size]), device)
-            noise = SeededNoise(self.seed + 1, batch.position.tolist())
+            noise, cond = SeededNoise(self.seed + 1, batch.position.tolist()), self._augmented(batch, self.seed + 1)
             for t, name in zip(times.tolist(), names):
                 eps = noise(batch.x)
                 alpha, sigma = (v.to(batch.x) for v in self.denoiser.schedule(torch.tensor(t, dtype=torch.float64)))
                 x_t = alpha * batch.x + sigma * eps
-                x_hat = self.denoiser(x_t, torch.tensor(t), batch.cond or None)
+                x_hat = self.denoiser(x_t, torch.tensor(t), cond or None)
                 error = masked_mean((alpha / sigma * (x_hat - batch.x)).square(), batch.mask)
                 total[name] += float(error.sum()) / num
         self.module.train()

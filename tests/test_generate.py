@@ -247,7 +247,7 @@ def test_what_is_not_known_is_hidden_from_the_network_but_the_mask_never_is():
     unknown = model.generate(2, conditions={"J_H": None, "log_error": np.nan}, progress=False)
     np.testing.assert_array_equal(hidden, unknown)
     assert np.isnan(hidden["log_error"]).all()
-    cond = model._bound(model._condition_values(np.arange(2), None, True, 0), np.arange(2), FAST).cond
+    cond = model._bound(model.condition_values(np.arange(2), None, True, 0), np.arange(2), FAST, 0, np.arange(2)).cond
     assert cond["mask"].present.all()
     assert not cond["log_error"].present.any()
     one = np.array([np.full(16, -2.0), np.full(16, -2.0)])

@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from torch import nn
 
+from sciffusion.augmentation import hide
 from sciffusion.checkpoint import Checkpoint, load_state, save_state
 from sciffusion.conditions import Conditions
 from sciffusion.config import DiffusionConfig, RunConfig, TrainingConfig, build_schedule
@@ -19,7 +20,7 @@ from sciffusion.nn.embed import Condition
 from sciffusion.nn.unet import UNet
 from sciffusion.sample import SeededNoise
 from sciffusion.symmetry import Flip, Roll
-from sciffusion.train import DenoisingObjective, Trainer, hide, learning_rate
+from sciffusion.train import DenoisingObjective, Trainer, learning_rate
 from sciffusion.transform import Standardize
 
 TINY = UNetConfig(channels=(8, 8), blocks=1, attention_levels=0, embed_channels=16, dropout=0.1)

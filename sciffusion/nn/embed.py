@@ -22,6 +22,9 @@ LOG_SNR_FREQUENCIES = (math.pi / 40, 2.0)
 CONDITION_FREQUENCIES = (math.pi / 8, 2.0)
 # The map of bad pixels: known of every sample, so that nothing ever hides it.
 MASK = "mask"
+# The level of the noise that was added to the maps: a scalar that the core makes, and that no one gives or hides.
+AUGMENTATION = "augmentation"
+ALWAYS_KNOWN = (MASK, AUGMENTATION)
 
 
 class Condition(NamedTuple):
@@ -123,9 +126,9 @@ def absent_contexts(
 
 
 def without(cond: Mapping[str, AnyCondition]) -> dict[str, AnyCondition]:
-    """Hide every condition but the mask of bad pixels."""
-    hidden = {name: c._replace(present=torch.zeros_like(c.present)) for name, c in cond.items() if name != MASK}
-    return {name: hidden.get(name, c) for name, c in cond.items()}
+    """Hide every condition but the mask of bad pixels and the level of the noise on maps."""
+    hidden = {name: c._replace(present=torch.zeros_like(c.present)) for name, c in cond.items()}
+    return {name: c if name in ALWAYS_KNOWN else hidden[name] for name, c in cond.items()}
 
 
 def check(cond: Mapping[str, AnyCondition], expected: Mapping[str, Condition]) -> None:
