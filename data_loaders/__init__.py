@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from data_loaders.access import check_target, open_field, write_field
     from data_loaders.errors import DataError
     from data_loaders.image_spectra import open_image_spectra
+    from data_loaders.images import open_images
     from data_loaders.layout import main_variable
     from data_loaders.packaged import packaged_data
     from data_loaders.registry import readers
@@ -20,6 +21,7 @@ __all__ = [
     "main_variable",
     "open_field",
     "open_image_spectra",
+    "open_images",
     "packaged_data",
     "readers",
     "write_field",
@@ -31,6 +33,7 @@ _HOME = {
     "main_variable": "data_loaders.layout",
     "open_field": "data_loaders.access",
     "open_image_spectra": "data_loaders.image_spectra",
+    "open_images": "data_loaders.images",
     "packaged_data": "data_loaders.packaged",
     "readers": "data_loaders.registry",
     "write_field": "data_loaders.access",

@@ -12,29 +12,17 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from tqdm.auto import tqdm
 
 from data_loaders.access import open_field
 from data_loaders.cutouts import Form, binned, cut_out
 from data_loaders.errors import DataError
+from data_loaders.images import BOTH, chosen, files_by_kind, form_of, refuse_mixture
 from data_loaders.layout import main_variable
-from data_loaders.multimodal import KINDS
 from data_loaders.pairing import grouped, pair
-from data_loaders.probe import hdf5_items
-from data_loaders.registry import find_reader, readers
-from data_loaders.selection import select_samples
-from data_loaders.spectra.photometry import color_names, pixel_side, with_aperture_colors
+from data_loaders.registry import find_reader
 
 __all__ = ["open_image_spectra"]
 
-# Readers of files of both, by what they call images and spectra.
-_BOTH = {
-    "galaxy_pairs": ("images", "spectra"),
-    "astroclip": ("images", "spectra"),
-    "multimodal_universe": ("image", "spectrum"),
-}
-# What is known to be one of them without being opened: there may be a million files of these.
-_KNOWN = {"sdss_stamps": "images", "galaxy_cube": "images", "sdss_spec": "spectra", "sdss_plate": "spectra"}
 _WITHIN = 1.5  # arcsec: the fiber of SDSS
 _WITHIN_MULTIMODAL = 1.0  # arcsec: as its surveys are matched
 _CREDITS = ("source", "citation", "licence")
@@ -96,24 +84,25 @@ def open_image_spectra(
     ({'sample': 2, 'band': 5, 'y': 32, 'x': 32}, ['u', 'g', 'r', 'i', 'z'], array([0., 0.]))
     """
     options = {key: value for key, value in options.items() if value is not None}
-    chosen = {key: options.pop(key, None) for key in ("group", "select", "samples")}
+    wanted = {key: options.pop(key, None) for key in ("group", "select", "samples")}
     if options.keys() & {"dataset", "reader"}:
         raise DataError(str(paths), "dataset= and reader= name one array, here it takes two; leave them out")
     form = {"size": size, "pixel_scale": pixel_scale, "bands": bands}
     form = {key: value for key, value in form.items() if value is not None}
-    found = _sorted_out(paths)
+    found = files_by_kind(paths)
+    refuse_mixture(found)
     images, spectra = _opened(found, options)
     where = images.encoding.get("source", "images")
-    wanted = _form_of(images, form, where) if "whole" in found else Form(**form)
+    shape = form_of(images, form, where) if "whole" in found else Form(**form)
     if "whole" in found:
-        ds = _recut(images, wanted, where) if form else images
+        ds = _recut(images, shape, where) if form else images
     else:
         default = _WITHIN_MULTIMODAL if _of_multimodal(found) else _WITHIN
-        ds = _paired(images, spectra, wanted, default if within is None else within, "both" in found)
+        ds = _paired(images, spectra, shape, default if within is None else within, "both" in found)
     # Colors are those of the pixels of the file: coarser ones take light across the rim of the fiber.
-    ds = _chosen(ds, where, **chosen)
-    if ds.sizes["x"] > wanted.size:
-        ds = binned(ds, wanted.size)
+    ds = chosen(ds, where, **wanted)
+    if ds.sizes["x"] > shape.size:
+        ds = binned(ds, shape.size)
     ds.set_close(partial(_close, (images, spectra)))
     return ds
 
@@ -123,84 +112,19 @@ def _close(parts: Sequence[xr.Dataset]) -> None:
         part.close()
 
 
-def _sorted_out(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> dict[str, list[Path]]:
-    """Files by what they hold: ``{"whole"}``, ``{"both"}`` or ``{"images", "spectra"}``."""
-    found: dict[str, list[Path]] = {}
-    files = _files(paths)
-    for path in tqdm(files, "look", delay=2, disable=len(files) < 100, leave=False):
-        found.setdefault(_kind(path), []).append(path)
-    if set(found) not in ({"whole"}, {"both"}, {"images", "spectra"}):
-        words = {"whole": "the labelled layout", "both": "images with spectra"}
-        told = [f"{len(files)} of {words.get(kind, kind)} ({files[0].name}, ...)" for kind, files in found.items()]
-        expected = "expected files of images with spectra, of one kind, or files of images and files of spectra"
-        raise DataError(next(iter(found.values()))[0], f"{expected}; found {', '.join(told)}")
-    names = {find_reader(path).name for path in found.get("both", ())}
-    if len(names) > 1:
-        raise DataError(found["both"][0], f"expected files of one kind, found {', '.join(sorted(names))}")
-    return found
-
-
-def _files(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
-    """Files that are given, and those in folders that are no file of some format themselves."""
-    listed = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
-    files: list[Path] = []
-    for path in listed:
-        if not path.exists():
-            raise DataError(path, "no such file")
-        files += [path] if path.is_file() else _inside(path)
-    return list(dict.fromkeys(files))
-
-
-def _inside(folder: Path) -> list[Path]:
-    matching = {name for name, each in readers().items() if each.matches(folder, b"")}
-    if "sdss_stamps" in matching:
-        return [folder, *sorted(folder.glob("spec-*.fits*"))]
-    if matching:
-        return [folder]
-    files = sorted(each for each in folder.iterdir() if each.is_file() and not each.name.startswith("."))
-    if not files:
-        raise DataError(folder, "the folder holds no files; expected images or spectra")
-    return files
-
-
-def _kind(path: Path) -> str:
-    """What a file holds: images, spectra, both by names of its own, or both as the labelled layout has it (whole)."""
-    name = find_reader(path).name
-    if name == "multimodal_universe":
-        there = [kind for kind, array in KINDS.items() if array in hdf5_items(path)]
-        return "both" if len(there) > 1 else {"image": "images", "spectrum": "spectra"}[there[0]]
-    if name in _BOTH or name in _KNOWN:
-        return _KNOWN.get(name, "both")
-    with open_field(path) as ds:
-        field = main_variable(ds)
-        if field.dims == ("sample", "wavelength"):
-            return "whole" if "image" in ds.data_vars else "spectra"
-        if field.dims == ("sample", "channel", "y", "x"):
-            return "images"
-    expected = "images (sample, channel, y, x) or spectra (sample, wavelength)"
-    raise DataError(path, f"expected {expected}, found {field.dims}")
-
-
 def _opened(found: Mapping[str, list[Path]], options: Mapping[str, Any]) -> tuple[xr.Dataset, xr.Dataset]:
     """Images and spectra: the same dataset where it is whole."""
     if "whole" in found:
         whole = open_field(found["whole"], **options)
         return whole, whole
     if "both" in found:
-        images, spectra = _BOTH[find_reader(found["both"][0]).name]
+        images, spectra = BOTH[find_reader(found["both"][0]).name]
         return open_field(found["both"], dataset=images), open_field(found["both"], dataset=spectra, **options)
     return open_field(found["images"]), open_field(found["spectra"], **options)
 
 
 def _of_multimodal(found: Mapping[str, list[Path]]) -> bool:
     return any(find_reader(files[0]).name == "multimodal_universe" for files in found.values())
-
-
-def _form_of(ds: xr.Dataset, form: Mapping[str, Any], where: object) -> Form:
-    """What is asked for of a labelled set; by default its own field of view and bands."""
-    n, side = ds.sizes["x"], pixel_side(ds, where)
-    size = form.get("size", round(n * side / form["pixel_scale"]) if "pixel_scale" in form else n)
-    return Form(**{"pixel_scale": n * side / size, "bands": ds["band"].values.tolist(), **form, "size": size})
 
 
 def _recut(ds: xr.Dataset, form: Form, where: object) -> xr.Dataset:
@@ -234,13 +158,3 @@ def _together(images: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
     ds.attrs = {**images.attrs, **spectra.attrs, **credits}
     ds.encoding = dict(spectra.encoding)
     return ds
-
-
-def _chosen(ds: xr.Dataset, where: object, group: Any, select: Any, samples: Any) -> xr.Dataset:
-    """The wanted samples with their colors, which are measured of no more images than need be."""
-    known = {name: value for name, value in (select or {}).items() if name in ds.coords}
-    late = {name: value for name, value in (select or {}).items() if name not in ds.coords}
-    ds = select_samples(ds, where, group, known, None if late else samples)
-    if not set(color_names(ds["band"].values.tolist())) <= set(ds.coords):
-        ds = with_aperture_colors(ds)
-    return select_samples(ds, where, None, late, samples) if late else ds
