@@ -14,6 +14,7 @@ from data_loaders.spectra import coarse_shape
 from data_loaders.spectra.coarse import WINDOW
 from sciffusion.cascade import Cascade, departure, load_cascade
 from sciffusion.checkpoint import Checkpoint
+from sciffusion.cli.sample import main
 from sciffusion.conditions import Conditions
 from sciffusion.config import DiffusionConfig, RunConfig, SamplingConfig
 from sciffusion.fields.galaxies import galaxy_spectra
@@ -201,3 +202,17 @@ def test_the_departure_of_fine_spectra_from_coarse_ones():
     holed = fine.assign_coords(mask=(fine.dims, np.zeros(fine.shape, bool)))
     holed["mask"][0, 100:140] = True
     assert np.isnan(departure(holed, low)).values.sum() == 5
+
+
+def test_from_the_command_line(stages, tmp_path, capsys):
+    for name, stage in zip(("a", "b"), stages):
+        stage.checkpoint.save(tmp_path / f"{name}.safetensors")
+    coarse, fine, out = (str(tmp_path / name) for name in ("a.safetensors", "b.safetensors", "drawn.h5"))
+    command = [fine, "--cascade", coarse, "--out", out, "--num", "2", "--condition", "g_r=0.2", "--device", "cpu"]
+    assert main([*command, "--augmentation", "0.2"]) == 0, capsys.readouterr().err
+    drawn = main_variable(open_field(out))
+    wanted = Cascade(stages).generate(2, conditions={"g_r": 0.2}, sampling={"augmentation": 0.2}, progress=False)
+    np.testing.assert_allclose(drawn, wanted, rtol=1e-5)
+    assert "6 network calls each" in capsys.readouterr().out
+    assert main([*command, "--overwrite", "--trajectory", str(tmp_path / "t.gif")]) == 1
+    assert "--cascade and --trajectory exclude each other" in capsys.readouterr().err

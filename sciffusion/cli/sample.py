@@ -22,6 +22,8 @@ class SampleConfig:
     ----------
     model
         Folder of a run, checkpoint file, or name of a packaged model such as ``cdm``.
+    cascade
+        Folder of the run, or checkpoint file, of low resolution: `model` draws anew, at its own, what that one draws.
     out
         File to write; the suffix chooses the format: .h5, .nc, .fits, .npy.
     num
@@ -38,6 +40,8 @@ class SampleConfig:
         Noise of ``ddpm``: ``posterior`` or ``beta``.
     guidance
         Weight of classifier-free guidance; 1 is none.
+    augmentation
+        Level of the noise on maps, of a model that was trained with it.
     condition
         NAME=VALUE, once for each condition to fix, on the grid too: one value for all pixels; nan is 'not known'. The
         others are drawn from the training set.
@@ -66,6 +70,7 @@ class SampleConfig:
     eta: float | None = None
     variance: str | None = None
     guidance: float | None = None
+    augmentation: float | None = None
     condition: list[str] = field(default_factory=list)
     unconditional: bool = False
     seed: int = 0
@@ -73,11 +78,19 @@ class SampleConfig:
     precision: str | None = None
     device: str = "auto"
     trajectory: str | None = None
+    cascade: str | None = None
     overwrite: bool = False
+
+    def refuse_of_a_cascade(self) -> None:
+        """Raise `ValueError` for what a cascade cannot do."""
+        names = [name for name in ("images", "trajectory") if getattr(self, name, None)]
+        if self.cascade and names:
+            raise ValueError(f"--cascade and --{names[0]} exclude each other; leave one out")
 
     def sampling(self) -> dict[str, Any]:
         """Return what differs from the checkpoint's own way of sampling."""
-        names = ("sampler", "steps", "spacing", "eta", "variance", "guidance", "batch_size", "precision")
+        how = ("sampler", "steps", "spacing", "eta", "variance", "guidance", "augmentation")
+        names = (*how, "batch_size", "precision")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def conditions(self) -> dict[str, float]:
@@ -107,12 +120,11 @@ def _sample(argv: Sequence[str]) -> None:
     from data_loaders import check_target, write_field
 
     check_target(config.out, config.overwrite)
+    config.refuse_of_a_cascade()
     if config.trajectory:
         _check_trajectory(Path(config.trajectory), config.overwrite)
 
-    from sciffusion.generate import load
-
-    model = load(config.model, config.device)
+    model = _opened(config)
     fields = model.generate(
         config.num,
         conditions=config.conditions(),
@@ -125,6 +137,17 @@ def _sample(argv: Sequence[str]) -> None:
           f"[{fields.attrs.get('units', '')}], {fields.attrs['network_calls']} network calls each")  # fmt: skip
     if config.trajectory:
         _draw_trajectory(model, config)
+
+
+def _opened(config: SampleConfig) -> Any:
+    """Open the model, or the cascade of which it is the last."""
+    if config.cascade:
+        from sciffusion.cascade import load_cascade
+
+        return load_cascade(config.cascade, config.model, config.device)
+    from sciffusion.generate import load
+
+    return load(config.model, config.device)
 
 
 def _check_trajectory(path: Path, overwrite: bool) -> None:
