@@ -13,7 +13,7 @@ import xarray as xr
 from sciffusion.conditions import Conditions, field_of, has_bad_pixels
 from sciffusion.config import RunConfig
 from sciffusion.contrastive import ContrastiveObjective
-from sciffusion.dataset import FieldDataset, split_by_group
+from sciffusion.dataset import FieldDataset, groups_of, split_by_group
 from sciffusion.field import Field, get_field
 from sciffusion.generate import build_denoiser, find_checkpoint, pick_device
 from sciffusion.nn.embed import MASK
@@ -67,6 +67,8 @@ def prepare(config: RunConfig) -> Prepared:
             f"{len(split['test'])} held-out samples are too few to judge a model, {_LEAST_TEST} are the least; "
             "bring more data or raise split.test"
         )
+    if config.model == "matcher" and len(np.unique(groups_of(field)[split["test"]])) < 2:
+        raise ValueError("all held-out samples are of one group (object), and no stranger is among them; hold out more")
     transform = chain(kind.transform if config.transform is None else config.transform)
     transform = _named(source, transform.fit, field.isel(sample=split["train"]))
     names = _named(source, _condition_names, config, kind, data)

@@ -23,17 +23,18 @@ def toy(num=48, seed=0, noise=0.1, size=8):
     strength = rng.normal(size=(num, 2))
     image = strength[:, :, None, None] + 0.3 * rng.normal(size=(num, 2, size, size))
     means = image.mean((2, 3))
+    flux = waves(means) + noise * rng.normal(size=(num, PIXELS))
     magnitudes = rng.normal(18, 1, (num, 3))
     magnitudes[::5, 1] = np.nan
     axis = {"units": "deg", "boundary": "reflect"}
     return xr.Dataset(
         {
-            "flux": (("sample", "x"), (waves(means) + noise * rng.normal(size=(num, PIXELS))).astype(np.float32)),
+            "flux": (("sample", "x"), flux.astype(np.float32), {"units": "K"}),
             "image": (("sample", "band", "row", "column"), image.astype(np.float32), {"units": "nanomaggy"}),
             "magnitudes": (("sample", "channel"), magnitudes, {"units": "mag"}),
         },
         coords={
-            "x": ("x", np.arange(PIXELS) + 0.5, {"units": "Mpc/h", "boundary": "periodic"}),
+            "x": ("x", np.arange(PIXELS) + 0.5, {"units": "Mpc/h", "boundary": "reflect"}),
             "band": list(BANDS),
             "row": ("row", 0.1 * np.arange(size), axis),
             "column": ("column", 0.1 * np.arange(size), axis),

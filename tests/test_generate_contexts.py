@@ -30,7 +30,7 @@ def checkpoint(names=("image", "magnitudes", "redshift")):
     torch.manual_seed(0)
     config = RunConfig(network=TINY, sampling=FAST)
     shapes = known.scalars, known.maps, known.shapes
-    denoiser = build_denoiser(config.diffusion, TINY, ("periodic",), 1, *shapes)
+    denoiser = build_denoiser(config.diffusion, TINY, ("reflect",), 1, *shapes)
     for value in denoiser.parameters():
         torch.nn.init.normal_(value, std=0.2)
     header = {
