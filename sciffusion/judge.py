@@ -18,13 +18,13 @@ from sciffusion.dataset import groups_of
 from sciffusion.match import Matcher
 from sciffusion.statistics.ranking import redshift_bins, retrieval_scores, within_bins
 
-__all__ = ["POOLS", "Retrieval", "judge"]
+__all__ = ["POOLS", "Retrieval", "judge", "retrieval_table"]
 
 FORMAT_VERSION = 1
 POOLS = (500, 2000)
 """Sizes of the pools that the partner is looked for in, as far as there are as many held-out objects."""
 SCORES, TABLE = "scores.json", "scores.ecsv"
-_BINS = 8
+_BINS, _LEAST_IN_BIN = 8, 20
 
 
 @dataclass(frozen=True)
@@ -98,17 +98,47 @@ def judge(matcher: Matcher, held: xr.DataArray | xr.Dataset, pools: tuple[int, .
     field = field_of(held)
     sides = matcher.embed_conditions(_known_conditions(matcher, held)).values, matcher.embed(field).values
     group = groups_of(field)
-    most = int(len(group) - np.unique(group, return_counts=True)[1].max()) + 1
-    sizes = sorted({min(pool, most) for pool in pools})
-    tables = []
-    for direction, (left, right) in {"conditions to field": sides, "field to conditions": sides[::-1]}.items():
-        tables += [_labelled(retrieval_scores(left, right, pool, group=group), direction) for pool in sizes]
-        if "redshift" in field.coords:
-            bins = redshift_bins(np.asarray(field["redshift"].values, np.float64), _BINS)
-            inside = within_bins(left, right, bins, group=group)
-            tables.append(_labelled(inside, direction, f"within one of {_BINS} bins of redshift"))
+    redshift = field["redshift"].values if "redshift" in field.coords else None
     facts = {"objects": len(group), "temperature": 1 / matcher.scale}
-    return Retrieval(vstack(tables, metadata_conflicts="silent"), facts)
+    return Retrieval(retrieval_table(*sides, group, redshift, pools), facts)
+
+
+def retrieval_table(
+    conditions: np.ndarray,
+    fields: np.ndarray,
+    group: np.ndarray,
+    redshift: np.ndarray | None = None,
+    pools: tuple[int, ...] = POOLS,
+) -> Table:
+    """Search in both directions, in pools of several sizes and in bins of redshift.
+
+    Parameters
+    ----------
+    conditions, fields : numpy.ndarray
+        ``(object, dim)``, similar by their scalar product: embeddings, or a matrix of similarities and the identity.
+    group : numpy.ndarray
+        ``(object,)``: others of a group are no wrong answers.
+    redshift : numpy.ndarray, optional
+        ``(object,)``.
+    pools : tuple of int
+        As for `judge`.
+
+    Returns
+    -------
+    astropy.table.Table
+        As of `Retrieval`.
+    """
+    most = int(len(group) - np.unique(group, return_counts=True)[1].max()) + 1
+    sizes, tables = sorted({min(pool, most) for pool in pools}), []
+    known = 0 if redshift is None else int(np.isfinite(np.asarray(redshift, np.float64)).sum())
+    number = min(_BINS, known // _LEAST_IN_BIN)  # without enough objects no bins
+    directions = {"conditions to field": (conditions, fields), "field to conditions": (fields, conditions)}
+    for direction, (left, right) in directions.items():
+        tables += [_labelled(retrieval_scores(left, right, pool, group=group), direction) for pool in sizes]
+        if number:
+            inside = within_bins(left, right, redshift_bins(np.asarray(redshift, np.float64), number), group=group)
+            tables.append(_labelled(inside, direction, f"within one of {number} bins of redshift"))
+    return vstack(tables, metadata_conflicts="silent")
 
 
 def _known_conditions(matcher: Matcher, held: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
