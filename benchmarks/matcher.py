@@ -143,12 +143,12 @@ def retrieval_rows(found: dict[str, Table]) -> list[list[str]]:
             chosen = each[np.logical_and.reduce([each[c] == v for c, v in zip(("direction", "pool", "within"), key)])]
             scores = {row["score"]: row for row in chosen}
             rows.append([*head, name, *(_score(scores[s]["value"], scores[s]["error"]) for s in SCORES)])
-        rows.append([*head, "chance", *(f"{scores[s]['chance']:.3g}" for s in SCORES)])
+        rows.append([*head, "chance", *(f"{scores[s]['chance']:.4g}" for s in SCORES)])
     return rows
 
 
 def _score(value: float, error: float) -> str:
-    return f"{value:.3g} ± {error if error > 1e-6 else 0:.1g}"
+    return f"{value:.3g} ± {error:.1g}" if 1e-6 < error < 9.5 else f"{value:.3g} ± {error:.0f}"
 
 
 def figure(found: dict[str, Method], group: np.ndarray) -> Figure:
