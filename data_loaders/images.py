@@ -127,6 +127,8 @@ def files_by_kind(paths: Paths) -> dict[str, list[Path]]:
     """
     found: dict[str, list[Path]] = {}
     files = _files(paths)
+    if not files:
+        raise DataError("images", "expected at least one path, found none")
     for path in tqdm(files, "look", delay=2, disable=len(files) < 100, leave=False):
         found.setdefault(_kind(path), []).append(path)
     names = {find_reader(path).name for path in found.get("both", ())}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from data_loaders import main_variable, open_field, packaged_data, write_field
     from sciffusion.config import RunConfig
     from sciffusion.generate import Model, load
+    from sciffusion.match import Matcher, load_matcher
+    from sciffusion.pipeline import best_of
     from sciffusion.run import Run
     from sciffusion.statistics import density_contrast, power_spectrum
     from sciffusion.validate import Comparison, compare
@@ -26,12 +28,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
+    "Matcher",
     "Model",
     "Run",
     "RunConfig",
+    "best_of",
     "compare",
     "density_contrast",
     "load",
+    "load_matcher",
     "main_variable",
     "open_field",
     "packaged_data",
@@ -41,12 +46,15 @@ __all__ = [
 
 _HOME = {
     "Comparison": "sciffusion.validate",
+    "Matcher": "sciffusion.match",
     "Model": "sciffusion.generate",
     "Run": "sciffusion.run",
     "RunConfig": "sciffusion.config",
+    "best_of": "sciffusion.pipeline",
     "compare": "sciffusion.validate",
     "density_contrast": "sciffusion.statistics",
     "load": "sciffusion.generate",
+    "load_matcher": "sciffusion.match",
     "main_variable": "data_loaders",
     "open_field": "data_loaders",
     "packaged_data": "data_loaders",

@@ -14,7 +14,7 @@ from sciffusion.draw import FLOOR, GENERATED, REAL, wavelength_axis
 from sciffusion.statistics.grid import good_pixels
 from sciffusion.units import label
 
-__all__ = ["plot_candidates"]
+__all__ = ["plot_candidates", "plot_objects"]
 
 _LEVELS = ((95, 0.5), (68, 1.0))  # percent of the candidates, and how strongly their band is drawn
 _RGB = ("i", "r", "g")
@@ -80,6 +80,36 @@ def plot_candidates(
     return axes
 
 
+def plot_objects(drawn: xr.Dataset, objects: xr.Dataset, num: int = 4) -> np.ndarray:
+    """Draw the first objects one above the other, each by `plot_candidates`.
+
+    Parameters
+    ----------
+    drawn : Dataset
+        From `sciffusion.pipeline.best_of`.
+    objects : Dataset
+        What it was drawn by: an ``image`` is shown, and the spectra, where they are the main variable and on the
+        same wavelengths, are the truth.
+    num : int
+        Most objects.
+
+    Returns
+    -------
+    ndarray of Axes (num, 2) or (num, 1)
+    """
+    num, name = min(num, drawn.sizes["sample"]), drawn.attrs["field"]
+    axis = drawn["wavelength"].values
+    there = objects.attrs.get("field") == name and name in objects and objects.sizes["wavelength"] == len(axis)
+    has_truth = there and np.allclose(objects["wavelength"].values, axis)
+    columns = 2 if "image" in objects else 1
+    figure = Figure(figsize=(9.6 if columns == 2 else 7.2, 2.6 * num + 0.3), layout="constrained")
+    axes = figure.subplots(num, columns, squeeze=False, width_ratios=(1, 2.7)[-columns:])
+    for i, row in enumerate(axes):
+        truth = objects[name].isel(sample=i) if has_truth else None
+        plot_candidates(drawn, i, truth, objects["image"].isel(sample=i) if columns == 2 else None, row)
+    return axes
+
+
 def _draw_spectra(drawn: xr.Dataset, chosen: xr.DataArray, truth: xr.DataArray | None, ax: Axes) -> None:
     x, x_label = wavelength_axis(chosen["wavelength"])
     samples = drawn["samples"].transpose("candidate", "wavelength").values
@@ -101,12 +131,12 @@ def _draw_spectra(drawn: xr.Dataset, chosen: xr.DataArray, truth: xr.DataArray |
 
 
 def _draw_image(image: xr.DataArray, ax: Axes) -> None:
-    edges = []
-    for dim in ("x", "y"):
-        offset = image[dim].values * _ARCSEC
-        half = 0.5 * (offset[-1] - offset[0]) / max(len(offset) - 1, 1)
-        edges += [offset[0] - half, offset[-1] + half]
-    ax.imshow(_composite(image), origin="lower", extent=edges, interpolation="nearest")
+    sides = [image[dim].values * _ARCSEC for dim in ("x", "y")]
+    halves = [0.5 * (side[-1] - side[0]) / max(len(side) - 1, 1) for side in sides]
+    left, right, bottom, top = (
+        float(edge) for side, half in zip(sides, halves) for edge in (side[0] - half, side[-1] + half)
+    )
+    ax.imshow(_composite(image), origin="lower", extent=(left, right, bottom, top), interpolation="nearest")
     ax.set_xlabel("x [arcsec]")
     ax.set_ylabel("y [arcsec]")
 
@@ -118,7 +148,7 @@ def _composite(image: xr.DataArray) -> np.ndarray:
     """
     image = image if "band" in image.dims else image.expand_dims("band")
     image = image.transpose("band", "y", "x").astype(np.float64)
-    known = image.isel(band=np.isfinite(image).any(("y", "x")).values)
+    known = image.isel(band=image.notnull().any(dim=["y", "x"]).values)
     if not known.sizes["band"]:
         return np.full((*image.shape[1:], 3), 0.5)  # nothing is known of it
     there = [str(band) for band in known["band"].values] if "band" in known.coords else []

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from data_loaders.files import replacing
 from sciffusion.draw import REAL, color_scale, draw_field, label_outer
 from sciffusion.figures_fields import plot_coherence, plot_pdf, plot_power, plot_structure_function
-from sciffusion.figures_galaxies import plot_candidates
+from sciffusion.figures_galaxies import plot_candidates, plot_objects
 from sciffusion.figures_spectra import plot_colors, plot_correlation, plot_nearest, plot_spectrum
 from sciffusion.trajectory import animate_trajectory, plot_trajectory
 from sciffusion.units import label
@@ -34,6 +34,7 @@ __all__ = [
     "plot_fields",
     "plot_loss",
     "plot_nearest",
+    "plot_objects",
     "plot_pdf",
     "plot_power",
     "plot_spectrum",

@@ -71,6 +71,21 @@ def test_without_one_of_the_three_bands_it_is_gray(lost):
     assert rgb[3, 4, 0] > 0.9
 
 
+def test_objects_one_above_the_other_with_what_is_known_of_them():
+    seen = image().expand_dims(sample=2)
+    truth = drawn()["flux"] + 3.0
+    objects = xr.Dataset({"image": seen, "flux": truth.assign_attrs(units=UNITS)}, attrs={"field": "flux"})
+    axes = plot.plot_objects(drawn(), objects)
+    assert axes.shape == (2, 2)
+    for i, (left, right) in enumerate(axes):
+        assert len(left.images) == 1
+        assert [set(line.get_ydata()) for line in right.lines] == [{7.0 + 100 * i}, {10.0 + 100 * i}]
+    # Spectra on other pixels are no truth, and without images there is a column less.
+    alone = plot.plot_objects(drawn(), objects[["flux"]].isel(wavelength=slice(1, None)), num=1)
+    assert alone.shape == (1, 1)
+    assert len(alone[0, 0].lines) == 1
+
+
 def test_other_axes_are_refused():
     axes = plot.plot_candidates(drawn(), 0, image=image())
     with pytest.raises(ValueError, match=r"expected 1 axes, got \(2,\)"):

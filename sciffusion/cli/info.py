@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from sciffusion.generate import Model
+    from sciffusion.match import Matcher
 
 __all__ = ["describe_field", "describe_model", "main"]
+
+_MOST_SHOWN = 8  # numbers of a setting
 
 
 def describe_field(ds: xr.Dataset) -> Iterator[str]:
@@ -32,25 +35,28 @@ def describe_field(ds: xr.Dataset) -> Iterator[str]:
             yield f"  {name}(sample): {_range(coord.values)} {coord.attrs.get('units', '')}".rstrip()
         elif "sample" in coord.dims:
             yield f"  {name}({', '.join(map(str, coord.dims))}): {coord.dtype} {coord.attrs.get('units', '')}".rstrip()
+    for name, variable in ds.data_vars.items():
+        if name != field.name:
+            sizes = ", ".join(f"{dim} {size}" for dim, size in variable.sizes.items())
+            yield f"also {name}({sizes}): {variable.attrs.get('long_name', variable.dtype)}"
     for key, value in {**field.attrs, **ds.attrs}.items():
         if key not in ("long_name", "units", "field"):
             yield f"{key}: " + " ".join(str(value).split())
 
 
-def describe_model(model: Model) -> Iterator[str]:
+def describe_model(model: Model | Matcher) -> Iterator[str]:
     """Yield lines on field, grid, network, conditions with their ranges, transform, scores and provenance."""
-    header, field = model.header, model.header["field"]
-    yield f"model of {field['long_name']} [{field['attrs'].get('units', 'no units')}]"
+    header, field, kind = model.header, model.header["field"], model.checkpoint.kind
+    what = {"diffusion": "model", "matcher": "matcher"}[kind]
+    yield f"{what} of {field['long_name']} [{field['attrs'].get('units', 'no units')}]"
     yield from _grid(model.checkpoint.coords, list(model.checkpoint.coords))
     weights = sum(value.numel() for value in model.checkpoint.weights.values())
     config = header["config"]
-    yield f"network: {weights / 1e6:.2f} M weights, average of width {header['ema']}; {_flat(config['network'])}"
-    yield f"diffusion: {_flat(config['diffusion'])}"
-    yield f"sampling: {_flat(config['sampling'])}"
-    for name in model.conditions.names:
-        low, high = model.conditions.range(name)
-        on = f" on ({', '.join(map(str, model.checkpoint.coords))})" if name in model.conditions.maps else ""
-        yield f"  condition {name}{on}: {low:g} to {high:g} {model.conditions.units[name]}".rstrip()
+    network = config["network" if kind == "diffusion" else "matcher"]
+    yield f"network: {weights / 1e6:.2f} M weights, average of width {header['ema']}; {_flat(network)}"
+    for part in ("diffusion", "sampling") if kind == "diffusion" else ():
+        yield f"{part}: {_flat(config[part])}"
+    yield from _conditions(model)
     yield "transform: " + ", then ".join(
         _flat(part) for part in header["transform"].get("parts", [header["transform"]])
     )
@@ -60,9 +66,32 @@ def describe_model(model: Model) -> Iterator[str]:
         yield f"{key}: {value}"
 
 
+def _conditions(model: Model | Matcher) -> Iterator[str]:
+    """Yield a line for each condition: the range of its values, of a context its shape and channels."""
+    known = model.conditions
+    for name in known.names:
+        units = known.units[name]
+        if name in known.contexts:
+            context = known.contexts[name]
+            sizes = ", ".join(f"{dim} {size}" for dim, size in zip(context.dims, context.sizes))
+            labels = f": {', '.join(context.labels)}" if context.labels else ""
+            grid = [(dim, step) for dim, step in zip(context.dims[-len(context.spacing) or None :], context.spacing)]
+            steps = "".join(f", pixels of {step:.4g} along {dim}" for dim, step in grid if step)
+            yield f"  condition {name} ({sizes}){labels}{steps}; {units}".rstrip("; ")
+        else:
+            low, high = known.range(name)
+            on = f" on ({', '.join(map(str, model.checkpoint.coords))})" if name in known.maps else ""
+            yield f"  condition {name}{on}: {low:g} to {high:g} {units}".rstrip()
+
+
 def _scores(scores: dict[str, Any]) -> Iterator[str]:
-    """Yield the table of a run's comparison with its held-out samples; nothing if there was none."""
-    if not scores:
+    """Yield the table of what a run found of its held-out samples; nothing if it was not judged."""
+    if "retrieval" in scores:
+        yield f"scores: retrieval among {scores['objects']} held-out objects (in brackets what chance gives)"
+        for row in scores["retrieval"]:
+            place = f"{row['direction']}, pools of {row['pool']}" + (f", {row['within']}" if row["within"] else "")
+            yield f"  {place}: {row['score']} {row['value']:.3g} +- {row['error']:.2g} ({row['chance']:.2g})"
+    if "statistics" not in scores:
         return
     sizes = scores["sizes"]
     yield (
@@ -109,7 +138,26 @@ def _range(values: Any) -> str:
 
 
 def _flat(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in settings.items())
+    return ", ".join(f"{key} {_short(value)}" for key, value in settings.items())
+
+
+def _short(value: Any) -> Any:
+    """Give of a long list of numbers, such as one for each pixel, its range."""
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in value.items()}
+    if isinstance(value, list) and len(value) > _MOST_SHOWN and all(isinstance(each, float) for each in value):
+        return f"{min(value):.4g} to {max(value):.4g} ({len(value)} values)"
+    return [_short(each) for each in value] if isinstance(value, list) else value
+
+
+def _opened(path: str) -> Model | Matcher:
+    from sciffusion.checkpoint import Checkpoint
+    from sciffusion.generate import Model, find_checkpoint
+    from sciffusion.match import Matcher
+
+    source = find_checkpoint(path)
+    checkpoint = Checkpoint.open(source)
+    return (Matcher if checkpoint.kind == "matcher" else Model)(checkpoint, source, "cpu")
 
 
 def _info(argv: Sequence[str]) -> None:
@@ -122,9 +170,7 @@ def _info(argv: Sequence[str]) -> None:
     path = Path(arguments.path)
     run = any((path / name).exists() for name in ("config.yaml", "checkpoint.safetensors"))
     if run or path.suffix == ".safetensors" or not path.exists():
-        from sciffusion.generate import load
-
-        lines = describe_model(load(arguments.path, "cpu"))
+        lines = describe_model(_opened(arguments.path))
     else:
         from data_loaders import open_field
 

@@ -9,9 +9,12 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from sciffusion.cli.common import add_settings, run_command
+from sciffusion.cli.common import add_settings, gather_options, run_command
 
 __all__ = ["SampleConfig", "main"]
+
+_SAMPLES, _CANDIDATES, _TOP = 16, 25, 5
+_WHOLE = (".h5", ".hdf5", ".nc", ".zarr")  # formats of several variables
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,22 @@ class SampleConfig:
     out
         File to write; the suffix chooses the format: .h5, .nc, .fits, .npy.
     num
-        Number of samples.
+        Number of samples, 16 by default; with `images` the first so many objects, by default all.
+    images
+        Files of images, or of whatever the model was trained on: spectra are drawn for each of their objects, by what
+        the files say of it. Conditions that they lack are not known.
+    candidates
+        Samples drawn for each object, 25 by default.
+    best_of
+        As many, ranked by the `matcher`: the best match, the means of all and of the best, all samples, scores.
+    matcher
+        Folder of a run of ``sciffusion-train --model matcher``, or its checkpoint.
+    top
+        The mean of how many of the best, 5 by default.
+    figure
+        Also draw the first objects, each with its image, the best match and where 68 % and 95 % of its samples lie.
+    options
+        Options of the reader of `images`, each by its name (``--options.size 32``).
     sampler
         ``ddpm``, ``ddim``, ``heun`` or ``dpmpp_2m``; by default, as this and the next ones, what the checkpoint says.
     steps
@@ -63,7 +81,14 @@ class SampleConfig:
 
     model: str
     out: str
-    num: int = 16
+    num: int | None = None
+    images: list[str] = field(default_factory=list)
+    candidates: int | None = None
+    best_of: int | None = None
+    matcher: str | None = None
+    top: int | None = None
+    figure: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     sampler: str | None = None
     steps: int | None = None
     spacing: str | None = None
@@ -80,6 +105,24 @@ class SampleConfig:
     trajectory: str | None = None
     cascade: str | None = None
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        of_objects = ("candidates", "best_of", "matcher", "top", "figure", "options")
+        if not self.images and (given := [name for name in of_objects if getattr(self, name) not in (None, {})]):
+            raise ValueError(f"--{given[0]} is of objects; give --images FILES")
+        if self.images and (given := [name for name in ("unconditional", "trajectory") if getattr(self, name)]):
+            raise ValueError(f"--{given[0]} and --images exclude each other; leave one out")
+        if self.matcher and self.candidates is not None:
+            raise ValueError("with --matcher the candidates are ranked: say how many by --best_of, not by --candidates")
+        if not self.matcher and (given := [name for name in ("best_of", "top") if getattr(self, name) is not None]):
+            raise ValueError(f"--{given[0]} ranks by a matcher; give --matcher DIR, or --candidates without ranking")
+        if self.images and self.num is not None and self.num < 1:
+            raise ValueError(f"--num {self.num}: at least 1 object is needed")
+
+    @property
+    def num_candidates(self) -> int:
+        """How many samples are drawn for each object."""
+        return next(n for n in (self.best_of, self.candidates, _CANDIDATES) if n is not None)
 
     def refuse_of_a_cascade(self) -> None:
         """Raise `ValueError` for what a cascade cannot do."""
@@ -116,27 +159,69 @@ def _sample(argv: Sequence[str]) -> None:
     parser.add_argument("--condition", action="append", type=str, default=[],
                         help="NAME=VALUE, once for each condition to fix.")  # fmt: skip
     add_settings(parser, SampleConfig, skip=("model", "condition"))
-    config = SampleConfig(**parser.parse_args(list(argv)).as_dict())
+    config = SampleConfig(**parser.parse_args(gather_options(argv)).as_dict())
     from data_loaders import check_target, write_field
 
     check_target(config.out, config.overwrite)
     config.refuse_of_a_cascade()
+    if config.images:
+        _sample_objects(config)
+        return
     if config.trajectory:
         _check_trajectory(Path(config.trajectory), config.overwrite)
 
     model = _opened(config)
+    num = _SAMPLES if config.num is None else config.num
     fields = model.generate(
-        config.num,
+        num,
         conditions=config.conditions(),
         unconditional=config.unconditional,
         sampling=config.sampling(),
         seed=config.seed,
     )
     write_field(fields, config.out, overwrite=config.overwrite)
-    print(f"{config.out}: {config.num} samples of {fields.attrs.get('long_name', fields.name)} "
+    print(f"{config.out}: {num} samples of {fields.attrs.get('long_name', fields.name)} "
           f"[{fields.attrs.get('units', '')}], {fields.attrs['network_calls']} network calls each")  # fmt: skip
     if config.trajectory:
         _draw_trajectory(model, config)
+
+
+def _sample_objects(config: SampleConfig) -> None:
+    """Draw candidates for each object of the files, and rank them if there is a matcher."""
+    from data_loaders import main_variable, write_field
+
+    if Path(config.out).suffix not in _WHOLE:
+        raise ValueError(f"{config.out}: expected one of {', '.join(_WHOLE)}, which hold the samples of each object")
+    if config.figure and Path(config.figure).exists() and not config.overwrite:
+        raise FileExistsError(f"{config.figure} exists; give another name or replace it with --overwrite")
+    from sciffusion.generate import load
+    from sciffusion.match import load_matcher
+    from sciffusion.pipeline import best_of, read_conditions
+
+    model = load(config.model, config.device)
+    matcher = load_matcher(config.matcher, config.device) if config.matcher else None
+    if config.figure and model.checkpoint.grid != ["wavelength"]:
+        raise ValueError(f"--figure draws spectra; this model draws fields on {', '.join(model.checkpoint.grid)}")
+    options = ({} if config.num is None else {"samples": slice(config.num)}) | config.options
+    objects = read_conditions(config.images, model, **options)
+    fixed = config.conditions()
+    if unknown := sorted(set(fixed) - set(model.conditions.scalars)):
+        known = ", ".join(model.conditions.scalars) or "none"
+        raise ValueError(f"--condition {unknown[0]}: no scalar of this model, which has {known}")
+    objects = objects.assign_coords({name: ("sample", [v] * objects.sizes["sample"]) for name, v in fixed.items()})
+    num = config.num_candidates
+    top = min(_TOP, num) if config.top is None else config.top
+    drawn = best_of(model, matcher, objects, num, top=top, sampling=config.sampling(), seed=config.seed)
+    write_field(drawn, config.out, overwrite=config.overwrite)
+    told, spectrum = drawn.attrs["choice"], main_variable(drawn)
+    print(f"{config.out}: {num} samples of each of {drawn.sizes['sample']} objects "
+          f"[{spectrum.attrs.get('units', '')}], {spectrum.attrs['network_calls']} network calls each; "
+          f"{spectrum.name} is the {told}")  # fmt: skip
+    if config.figure:
+        from sciffusion import plot
+
+        plot.save(plot.plot_objects(drawn, objects), config.figure, config.overwrite)
+        print(config.figure)
 
 
 def _opened(config: SampleConfig) -> Any:
