@@ -287,7 +287,8 @@ class RunConfig:
         Coordinates along ``sample`` that the model is conditional on; by default the field's.
     transform
         Transforms to unit variance: ``log10``, ``boxcox:EXPONENT``, ``log10_offset:OFFSET``, ``asinh:SCALE``,
-        ``standardize``; of single channels ``NAME=log10`` or ``NAME=asinh:2,standardize``; by default the field's.
+        ``standardize``, ``minus:COORDINATE``, ``relative:COORDINATE`` (over ten to its power); of single channels
+        ``NAME=log10`` or ``NAME=asinh:2,standardize``; by default the field's.
     symmetries
         Symmetries used as augmentation: ``roll``, ``flip``, ``rotate90``; by default the field's.
     invariances

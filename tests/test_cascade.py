@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import yaml
 
 from data_loaders import main_variable, open_field, write_field
 from data_loaders.spectra import coarse_shape
@@ -16,16 +17,17 @@ from sciffusion.cascade import Cascade, departure, load_cascade
 from sciffusion.checkpoint import Checkpoint
 from sciffusion.cli.sample import main
 from sciffusion.conditions import Conditions
-from sciffusion.config import DiffusionConfig, RunConfig, SamplingConfig
+from sciffusion.config import PRESETS, DiffusionConfig, RunConfig, SamplingConfig
 from sciffusion.fields.galaxies import galaxy_spectra
 from sciffusion.generate import Model, build_denoiser
 from sciffusion.nn.config import UNetConfig
-from sciffusion.transform import chain
+from sciffusion.transform import chain, network_channels
 
 TINY = UNetConfig(channels=(8, 8), blocks=1, patch=4, attention_levels=1, embed_channels=16)
 FAST = SamplingConfig(steps=3, precision="fp32")
 LOW, FINE = np.arange(5604.0, 7005, 8), np.arange(5604.0, 7004)
 GRID = "5604:7004:8"
+PRESET = yaml.safe_load((PRESETS / "galaxy_spectra_fine.yaml").read_text(encoding="utf-8"))
 
 
 def spectra(wavelength, num=6, coarse=False):
@@ -48,13 +50,15 @@ def spectra(wavelength, num=6, coarse=False):
     return ds.assign_coords({d: (d, np.arange(4.0), {"units": "deg", "boundary": "zero"}) for d in ("y", "x")})
 
 
-def model(ds, names, diffusion=DiffusionConfig(), options=None):  # noqa: B008
+def model(ds, names, diffusion=DiffusionConfig(), options=None, transform=galaxy_spectra.transform):  # noqa: B008
     field, conditions = ds["flux"], Conditions.of(ds, names)
-    transform = chain(galaxy_spectra.transform).fit(field)
+    transform = chain(transform).fit(field)
+    dims, made = network_channels(transform, field)
+    channels = len(made or ["flux"])
     config = RunConfig(network=TINY, diffusion=diffusion, sampling=FAST, options=options or {})
     torch.manual_seed(0)
     known = conditions.scalars, conditions.maps, conditions.shapes
-    denoiser = build_denoiser(diffusion, TINY, ("reflect",), 2, *known)
+    denoiser = build_denoiser(diffusion, TINY, ("reflect",), channels, *known)
     for value in denoiser.parameters():
         torch.nn.init.normal_(value, std=0.1)
     header = {
@@ -62,9 +66,9 @@ def model(ds, names, diffusion=DiffusionConfig(), options=None):  # noqa: B008
         "field": {
             "name": "galaxy_spectra",
             "dims": ["sample", "wavelength"],
-            "channels": 2,
-            "network_dims": ["sample", "channel", "wavelength"],
-            "network_labels": ["shape", "log_norm"],
+            "channels": channels,
+            "network_dims": list(dims),
+            "network_labels": made,
             "attrs": dict(field.attrs),
         },
         "transform": transform.to_dict(),
@@ -77,7 +81,7 @@ def model(ds, names, diffusion=DiffusionConfig(), options=None):  # noqa: B008
 
 def fine_model(names=("coarse", "log_norm", "g_r"), coarse=GRID):
     ds = spectra(np.arange(5604.0, 7011), coarse=True)
-    return model(ds, names, DiffusionConfig(augmentation=0.5), {"coarse": coarse})
+    return model(ds, names, DiffusionConfig(augmentation=0.5), {"coarse": coarse}, PRESET["transform"])
 
 
 @pytest.fixture(scope="module")

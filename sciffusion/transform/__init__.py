@@ -7,6 +7,7 @@ about the range of the values and nothing is clipped.
 
 from sciffusion.transform.base import TRANSFORMS, Transform, network_channels
 from sciffusion.transform.compose import Chain, PerChannel
+from sciffusion.transform.coordinate import Minus, Relative
 from sciffusion.transform.names import chain, from_dict
 from sciffusion.transform.pointwise import Asinh, BoxCox, Log10, Log10Offset
 from sciffusion.transform.spectral import Amplitude
@@ -20,7 +21,9 @@ __all__ = [
     "Chain",
     "Log10",
     "Log10Offset",
+    "Minus",
     "PerChannel",
+    "Relative",
     "Standardize",
     "Transform",
     "chain",

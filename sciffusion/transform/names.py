@@ -8,6 +8,7 @@ from typing import Any
 
 from sciffusion.transform.base import TRANSFORMS, Transform
 from sciffusion.transform.compose import Chain, PerChannel
+from sciffusion.transform.coordinate import Minus, Relative
 from sciffusion.transform.pointwise import Asinh, BoxCox, Log10, Log10Offset
 from sciffusion.transform.spectral import Amplitude
 from sciffusion.transform.standardize import Standardize
@@ -22,6 +23,8 @@ TRANSFORMS.update(
         "asinh": Asinh,
         "standardize": Standardize,
         "amplitude": Amplitude,
+        "minus": Minus,
+        "relative": Relative,
         "chain": Chain,
         "per_channel": PerChannel,
     }
@@ -35,8 +38,8 @@ def chain(names: Sequence[str]) -> Chain:
     ----------
     names : sequence of str
         Each a name of `TRANSFORMS`, ``amplitude:LOW:HIGH``, ``boxcox:EXPONENT``, ``log10_offset:OFFSET``,
-        ``asinh:SCALE`` or ``standardize:DIM``; or for the channel of a name ``NAME=TRANSFORM,TRANSFORM,...``: neighbors
-        of this kind are one step, a transform a channel.
+        ``asinh:SCALE``, ``standardize:DIM``, ``minus:COORDINATE`` or ``relative:COORDINATE``; or for the channel of a
+        name ``NAME=TRANSFORM,TRANSFORM,...``: neighbors of this kind are one step, a transform a channel.
 
     Examples
     --------
@@ -66,21 +69,26 @@ _PARAMETERS: Mapping[str, Mapping[str, type]] = {
     "boxcox": {"exponent": float},
     "log10_offset": {"offset": float},
     "asinh": {"scale": float},
+    "minus": {"coordinate": str},
+    "relative": {"coordinate": str},
     "standardize": {"along": str},
 }
+
+_NEEDING = ("amplitude", "minus", "relative")
 
 
 def _from_text(text: str) -> Transform:
     name, _, value = text.partition(":")
-    if not value and name != "amplitude":
+    if not value and name not in _NEEDING:
         return from_dict({"name": name})
     parameters = _PARAMETERS.get(name, {"": str})
     try:
-        pairs = zip(parameters.items(), value.split(":"), strict=True)
+        pairs = zip(parameters.items(), value.split(":") if value else (), strict=True)
         return from_dict({"name": name, **{parameter: kind(part) for (parameter, kind), part in pairs}})
     except (TypeError, ValueError) as error:
         expected = (
-            "expected NAME, amplitude:LOW:HIGH, boxcox:EXPONENT, log10_offset:OFFSET, asinh:SCALE or standardize:DIM"
+            "expected NAME, amplitude:LOW:HIGH, boxcox:EXPONENT, log10_offset:OFFSET, asinh:SCALE, standardize:DIM, "
+            "minus:COORDINATE or relative:COORDINATE"
         )
         raise ValueError(f"transform {text!r}: {expected}") from error
 
