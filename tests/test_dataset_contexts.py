@@ -6,9 +6,9 @@ import torch
 from known_contexts import dataset, toy
 
 from sciffusion import dataset as module
+from sciffusion.augmentation import hide
 from sciffusion.nn.embed import MASK, Condition
 from sciffusion.symmetry import Flip, Rotate90
-from sciffusion.train import hide
 
 TURNS = {"image": (Flip(), Rotate90())}
 
