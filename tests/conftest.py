@@ -15,3 +15,10 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real files in {folder}")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _denormal_numbers_as_they_are():
+    """Training and drawing flush them to zero in their thread, which tests that draw such numbers do not expect."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
