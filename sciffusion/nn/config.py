@@ -102,6 +102,9 @@ class UNetConfig:
         Width of the embedding of the noise level and of the conditions.
     dropout
         Probability that a channel value inside a residual block is set to zero in training.
+    position
+        Tell the network where each pixel lies along open axes: for fields such as spectra, whose blue end is another
+        thing than the red one, not for patches of a sky without a center. Periodic axes have no place that is special.
     encoder
         Shape of the encoders of contexts, one for each.
 
@@ -127,6 +130,7 @@ class UNetConfig:
     patch: int = 1
     embed_channels: int = 128
     dropout: float = 0.0
+    position: bool = False
     encoder: EncoderConfig = EncoderConfig()
 
     def __post_init__(self) -> None:

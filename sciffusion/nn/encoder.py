@@ -117,8 +117,7 @@ class Encoder(nn.Module):
         h = self.stem(h)
         for index, level in enumerate(self.levels):
             h = level(self.coarser[index - 1](h) if index else h)
-        lead = self.stem.lead
-        h = self.attention(h + self.position(h.shape[2 + lead :]).unflatten(1, (-1, *(1,) * lead)).to(h.dtype))
+        h = self.attention(h + self.position(h))
         h = F.silu(self.norm(h)).movedim(1, -1).flatten(1, -2)
         return self.to_token(h), self.to_summary(torch.cat([h.mean(1), self._gathered(h)], -1))
 

@@ -348,8 +348,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
         """Map (batch, channels, *lead, *grid) to the same shape, with tokens (batch, token, width) present or not."""
-        lead = self.query.lead
-        q = self.query(self.norm(x)) + self.position(x.shape[2 + lead :]).unflatten(1, (-1, *(1,) * lead))
+        q = self.query(self.norm(x)) + self.position(x)
         q = q.movedim(1, -1).flatten(1, -2).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         tokens = torch.cat([self.nothing.to(tokens).expand(len(tokens), 1, -1), tokens], 1)
         k, v = (
@@ -374,10 +373,11 @@ class Position(nn.Module):
         self.channels, count = channels, 2 * len(frequencies) * sum(self.open)
         self.mix = nn.Linear(count, channels, bias=False) if count else None
 
-    def forward(self, grid: Sequence[int]) -> Tensor:
-        """Return (1, channels, *grid)."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (1, channels, *lead, *grid) for a field in the run-time layout, in its number format."""
+        lead, grid = x.shape[2 : x.ndim - len(self.open)], x.shape[x.ndim - len(self.open) :]
         if self.mix is None:
-            return self.frequencies.new_zeros(1, self.channels, *grid)
+            return x.new_zeros(1, self.channels, *lead, *grid)
         features = []
         for axis, n in enumerate(grid):
             if self.open[axis]:
@@ -386,7 +386,8 @@ class Position(nn.Module):
                 waves = torch.cat([angle.cos(), angle.sin()], 1)
                 waves = waves.reshape(*(n if i == axis else 1 for i in range(len(grid))), -1)
                 features.append(waves.expand(*grid, -1))
-        return self.mix(torch.cat(features, -1)).movedim(-1, 0).unsqueeze(0)
+        vectors = self.mix(torch.cat(features, -1)).movedim(-1, 0)
+        return vectors.reshape(1, self.channels, *lead, *grid).to(x.dtype)
 
 
 def margins_of(grid: Sequence[int], stride: Sequence[int], boundary: Sequence[str]) -> list[tuple[int, int]]:

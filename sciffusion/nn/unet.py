@@ -34,6 +34,7 @@ from sciffusion.nn.layers import (
     Conv,
     CrossAttention,
     Downsample,
+    Position,
     ResidualBlock,
     Upsample,
     as_boundary,
@@ -196,6 +197,7 @@ class UNet(nn.Module):
         self.encoders = nn.ModuleDict({name: build_encoder(s, config.encoder) for name, s in self.contexts.items()})
         tokens = bool(self.contexts)
         self.stem = Conv((in_channels + 2 * len(self.maps)) * cells, widths[0], rules)
+        self.position = Position(widths[0], rules) if config.position else None
         self.down = nn.ModuleList(Level(c, c, rules, has, tokens, config) for c, has in zip(widths, attend))
         self.coarser = nn.ModuleList(Downsample(fine, coarse, ndim) for fine, coarse in pairwise(widths))
         self.middle = ResidualBlock(widths[-1], widths[-1], rules, config.embed_channels, config.dropout)
@@ -255,6 +257,7 @@ class UNet(nn.Module):
         margins = margins_of(grid, self.stride, self.boundary)
         h = cat([x, *(map_channels(known[name]).to(x.dtype) for name in self.maps)], 1)
         h = self.stem(fold(pad(h, margins, self.boundary), self.config.patch))
+        h = h if self.position is None else h + self.position(h)
         h = self._levels(h, embedding, self._tokens(known))
         h = unfold(self.head(F.silu(self.norm(h))), self.config.patch, len(grid)).to(x.dtype)
         for axis, ((before, _), n) in enumerate(zip(margins, grid), start=2):

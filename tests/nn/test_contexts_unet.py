@@ -64,7 +64,7 @@ def test_cross_attention_is_its_formula(ndim):
     found = unfold(layer(fold(x, 1), tokens, present), 1, ndim)
     normed = layer.norm(x).flatten(2).mT
     weight = lambda conv: conv.weight.flatten(1)  # noqa: E731  (kernels of one pixel)
-    query = normed @ weight(layer.query).T + layer.query.bias + layer.position(grid).flatten(2).mT
+    query = normed @ weight(layer.query).T + layer.query.bias + layer.position(x).flatten(2).mT
     expected = torch.zeros(2, 12, math.prod(grid), dtype=torch.float64)
     for sample in range(2):
         kept = torch.cat([layer.nothing[None], tokens[sample][present[sample]]])

@@ -331,6 +331,17 @@ def test_every_setting_changes_the_network(change):
     assert not torch.equal(network(x, LOG_SNR), other(x, LOG_SNR))
 
 
+@pytest.mark.parametrize("ndim", CONV)
+def test_a_network_may_know_the_place_of_a_pixel_along_open_axes_alone(ndim):
+    config = UNetConfig(channels=(8, 8), blocks=1, embed_channels=8, attention_levels=0, position=True)
+    x = torch.zeros(2, 1, *(16,) * ndim)
+    open_axes, periodic = (unet(ndim, config, boundary=rule)(x, LOG_SNR) for rule in ("reflect", "periodic"))
+    assert open_axes.flatten(2).std(2).min() > 1e-2
+    assert periodic.flatten(2).std(2).max() < 1e-5
+    assert not any("position" in name for name in unet(ndim, config).state_dict())
+    assert any("position" in name for name in unet(ndim, config, boundary="zero").state_dict())
+
+
 def test_shapes_and_settings_are_checked():
     network = UNet(2, in_channels=2, config=SMALL)
     with pytest.raises(ValueError, match=r"\(batch, 2, \*grid\) with 2 grid axes, got \(1, 1, 8, 8\)"):
