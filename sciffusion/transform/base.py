@@ -91,7 +91,8 @@ class Transform(ABC):
 
 def _labelled(values: np.ndarray | xr.DataArray, field: xr.DataArray) -> xr.DataArray:
     """Give values the labels of `field`; those that come with their own have other dims."""
-    return values if isinstance(values, xr.DataArray) else field.copy(data=values)
+    # Not deep: a lazy coordinate would be copied with all that it is computed from.
+    return values if isinstance(values, xr.DataArray) else field.copy(deep=False, data=values)
 
 
 def network_channels(transform: Transform, field: xr.DataArray) -> tuple[tuple[str, ...], list[str] | None]:

@@ -30,7 +30,9 @@ class _ByCoordinate(Transform):
         """Return the coordinate, spread over the field."""
         if self.coordinate not in field.coords:
             raise ValueError(f"the transform needs the coordinate {self.coordinate!r}; make it a condition")
-        values = field[self.coordinate].broadcast_like(field).transpose(*field.dims).values
+        # The variable alone: an array would read and spread all that hangs on the samples.
+        known = field.coords[self.coordinate].variable
+        values = known.set_dims(dict(field.sizes)).transpose(*field.dims).values
         unknown = ~np.isfinite(values).reshape(len(values), -1).all(1)
         if unknown.any():
             row = int(np.argmax(unknown))
