@@ -86,12 +86,12 @@ class Augmentation:
     largest: float
     maps: Sequence[str]
 
-    def levels(self, position: Sequence[int], seed: int) -> np.ndarray:
+    def levels(self, position: Sequence[int] | np.ndarray, seed: int) -> np.ndarray:
         """Return the levels (batch,) of the training samples at these positions of the stream."""
         return self.largest * np.array([np.random.default_rng([seed, 0xA09E, int(n)]).random() for n in position])
 
     def __call__(
-        self, cond: Mapping[str, Condition], level: np.ndarray, seed: int, index: Sequence[int]
+        self, cond: Mapping[str, Condition], level: np.ndarray, seed: int, index: Sequence[int] | np.ndarray
     ) -> dict[str, Condition]:
         """Return the conditions of a batch with noise of `level` (batch,) on its maps, and the level among them.
 

@@ -46,7 +46,8 @@ class Retrieval:
     @property
     def scores(self) -> dict[str, Any]:
         """The table as plain numbers, by name."""
-        rows = [dict(zip(self.table.colnames, map(_plain, row))) for row in self.table]
+        names = self.table.colnames
+        rows = [{name: _plain(self.table[name][i]) for name in names} for i in range(len(self.table))]
         return {"format_version": FORMAT_VERSION, **self.facts, "retrieval": rows}
 
     def summary(self) -> str:

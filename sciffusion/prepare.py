@@ -60,6 +60,8 @@ def prepare(config: RunConfig) -> Prepared:
     source = ", ".join(config.data) or f"the packaged set of {kind.name}"
     data = _held(_sourced(kind.read(config.data, **config.reading()), source))
     field = field_of(data)
+    if not isinstance(field.attrs.get("units"), str):
+        raise ValueError(f"{source}: {field.name!r} has no units; set attrs['units'] ('' if dimensionless)")
     measurable(kind.diagnostics, field)  # an unknown name is told before training, not after
     split = split_by_group(field, config.split.validation, config.split.test, config.seed)
     if len(split["test"]) < _LEAST_TEST:

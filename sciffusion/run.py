@@ -28,12 +28,12 @@ from sciffusion import __version__, distributed, plot
 from sciffusion.budget import Budget
 from sciffusion.checkpoint import Checkpoint, load_state, save_state
 from sciffusion.config import RunConfig, build_sampler
-from sciffusion.dataset import groups_of
+from sciffusion.dataset import FieldDataset, groups_of
 from sciffusion.field import get_field
 from sciffusion.finish import SAMPLES, Retrieval, draw_and_compare, judge_matcher
 from sciffusion.generate import CHECKPOINT
 from sciffusion.nn.runtime import autocast, tune_allocator
-from sciffusion.prepare import Prepared, prepare
+from sciffusion.prepare import ERRORS, Prepared, prepare
 from sciffusion.statistics.grid import grid_dims
 from sciffusion.stopping import Stopping
 from sciffusion.train import BANDS, DenoisingObjective, Progress, Trainer
@@ -221,12 +221,12 @@ class Run:
         if pace is None:
             return
         evaluations = config.training.evaluations + len(config.training.ema)
-        seconds = evaluations * self._seconds(prepared, config.training.heldout)
+        heldout = evaluations * self._seconds(prepared, config.training.heldout)
         draw = 0.0
         if isinstance(prepared.objective, DenoisingObjective):
             few = min(16, len(prepared.validation))
             draw = build_sampler(config.sampling).calls() * self._seconds(prepared, few) / (BANDS * few)
-        reserve = self.budget.reserve(seconds, draw, len(prepared.split["test"]))
+        reserve = self.budget.reserve(heldout, draw, len(prepared.split["test"]))
         steps = int(distributed.agreed(self.budget.steps(pace, reserve)))
         trainer.total = (trainer.step + steps) * config.training.batch_size
         self.say(f"{pace:.2f} s a step of {config.training.batch_size}: {trainer.total} samples fit the budget")
@@ -271,7 +271,7 @@ class Run:
                 "network_dims": list(dims),
                 "network_labels": made,
                 "labels": {name: c.values.tolist() for name, c in field.coords.items() if c.dims == ("channel",)},
-                "attrs": {key: field.attrs[key] for key in _KEPT if key in field.attrs},
+                "attrs": {key: field.attrs[key] for key in self._kept(train) if key in field.attrs},
             },
             "transform": train.transform.to_dict(),
             **train.conditions.header(),
@@ -292,6 +292,11 @@ class Run:
         coords = {dim: field[dim] for dim in grid_dims(field)}
         checkpoint = Checkpoint(average.tensors, coords, dict(train.conditions.table), header)
         checkpoint.save(self.folder / CHECKPOINT, overwrite=True)
+
+    @staticmethod
+    def _kept(train: FieldDataset) -> tuple[str, ...]:
+        """Attributes that are true of samples: their noise is that of the errors only where a model was told these."""
+        return _KEPT if ERRORS in train.conditions.names else tuple(key for key in _KEPT if key != "noise")
 
     def _finish(self, prepared: Prepared, width: int) -> Comparison | Retrieval:
         """Judge the model on held-out samples, write what was found, and figures."""

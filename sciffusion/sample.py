@@ -386,7 +386,7 @@ class SeededNoise:
     True
     """
 
-    def __init__(self, seed: int, index: Sequence[int]) -> None:
+    def __init__(self, seed: int, index: Sequence[int] | np.ndarray) -> None:
         self._streams = [
             np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(seed), spawn_key=(int(i),)))) for i in index
         ]
