@@ -1,9 +1,14 @@
 """Make the exact answers of tests/oracle.py importable: ``from oracle import ...``."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes with threads on all cores each would wait for one another; torch reads this when it is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
