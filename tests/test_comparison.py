@@ -61,10 +61,11 @@ def test_unknown_diagnostics_list_the_known_ones():
 
 
 def test_what_data_cannot_be_measured_by_is_told_with_its_reason():
-    optical = spectra(1).assign_coords(wavelength=("wavelength", np.linspace(4000, 9000, 80), {"units": "Angstrom"}))
+    # Wavelengths between the optical bands and J.
+    optical = spectra(1).assign_coords(wavelength=("wavelength", np.linspace(9000, 10500, 80), {"units": "Angstrom"}))
     names, reasons = measurable(["colors"], optical)
     assert names == []
-    assert reasons[0].startswith("colors: 'flux' has wavelengths from 4000 to 9000 Angstrom: they do not cover")
+    assert reasons[0].startswith("colors: 'flux' has wavelengths from 9000 to 10500 Angstrom: they do not cover")
     assert measurable(["colors"], spectra(1)) == (["colors"], [])
     names, reasons = measurable(["slope", "structure_function"], maps(1).isel(x=slice(6), y=slice(6)))
     assert names == ["structure_function"]
