@@ -11,7 +11,7 @@ from sciffusion.statistics import line_fluxes, redshift_templates
 from sciffusion.statistics.candidates import Measure, spectrum_measures
 from sciffusion.statistics.lines import LINES
 
-WINDOW = (6900.0, 6950.0)  # of the amplitude [Angstrom], the field's own
+WINDOW = (5800.0, 6800.0)  # of the amplitude [Angstrom], the field's own
 WIDE = 16  # pixels that are averaged, so that noise counts less
 ENOUGH = 0.5  # least part of the objects of which something is known of the truth and of all candidates
 TEMPLATES = 1500  # training spectra of which the templates of redshifts are made
