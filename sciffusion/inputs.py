@@ -18,7 +18,11 @@ __all__ = ["condition_values", "refuse_other_grid"]
 
 
 def refuse_other_grid(checkpoint: Checkpoint, field: xr.DataArray) -> None:
-    """Raise `ValueError` unless `field` has the dims, the coordinates and the units of a model's training data."""
+    """Raise `ValueError` unless `field` has the dims, the coordinates and the units of a model's training data.
+
+    Wavelengths of one number are others in another frame or medium; where nothing is said of it, they are taken as the
+    model's.
+    """
     described = checkpoint.header["field"]
     if set(map(str, field.dims)) != set(described["dims"]):
         raise ValueError(f"expected a field of the dims {tuple(described['dims'])}, got {field.dims}")
@@ -30,6 +34,12 @@ def refuse_other_grid(checkpoint: Checkpoint, field: xr.DataArray) -> None:
                 f"{dim}: expected the model's {own.size} pixels from {own[0]:g} to {own[-1]:g}, got {its.size} "
                 f"{found}; read the field on that grid, or rebin it"
             )
+        for name in ("frame", "medium"):
+            mine, other = (axis.attrs.get(name) for axis in (checkpoint.coords[dim], field[dim]))
+            if mine and other and mine != other:
+                raise ValueError(
+                    f"{dim}: expected the {name} {mine!r}, got {other!r}; read the field with {name}={mine}"
+                )
     expected, units = described["attrs"].get("units", ""), field.attrs.get("units", "")
     if expected and units and units != expected and abs(conversion(units, expected) - 1) > 1e-9:
         raise ValueError(f"expected a field in {expected!r}, got {units!r}; convert it")

@@ -131,7 +131,7 @@ def retrieval_table(
     """
     most = int(len(group) - np.unique(group, return_counts=True)[1].max()) + 1
     sizes, tables = sorted({min(pool, most) for pool in pools}), []
-    known = 0 if redshift is None else int(np.isfinite(np.asarray(redshift, np.float64)).sum())
+    known = 0 if redshift is None else len(np.unique(group[np.isfinite(np.asarray(redshift, np.float64))]))
     number = min(_BINS, known // _LEAST_IN_BIN)  # without enough objects no bins
     directions = {"conditions to field": (conditions, fields), "field to conditions": (fields, conditions)}
     for direction, (left, right) in directions.items():

@@ -32,6 +32,7 @@ from sciffusion.dataset import FieldDataset, groups_of
 from sciffusion.field import get_field
 from sciffusion.finish import SAMPLES, Retrieval, draw_and_compare, judge_matcher
 from sciffusion.generate import CHECKPOINT
+from sciffusion.judge import TABLE
 from sciffusion.nn.runtime import autocast, tune_allocator
 from sciffusion.prepare import ERRORS, Prepared, prepare
 from sciffusion.statistics.grid import grid_dims
@@ -44,7 +45,7 @@ __all__ = ["CONFIG", "Run"]
 
 CONFIG, PROGRESS, STATE = "config.yaml", "progress.jsonl", "state/state.safetensors"
 
-OUTPUTS = (CONFIG, PROGRESS, CHECKPOINT, SAMPLES, "loss.png")
+OUTPUTS = (CONFIG, PROGRESS, CHECKPOINT, SAMPLES, TABLE, "loss.png")
 """What a run writes into its folder, besides its state and its comparison."""
 
 # A resumed run may differ from the one it goes on with in these settings, which change none of its numbers.

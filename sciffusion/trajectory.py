@@ -30,8 +30,8 @@ def plot_trajectory(
 
     Parameters
     ----------
-    states : sequence of DataArray ([sample,] *grid), or mapping of such sequences
-        The field at each time, in the units of the network; the first sample is drawn. A mapping, such as
+    states : sequence of DataArray ([sample, channel,] *grid), or mapping of such sequences
+        The field at each time, in the units of the network; the first sample and channel are drawn. A mapping, such as
         ``{"forward": [...], "reverse": [...]}``, gives a row each.
     times : sequence of float
         The time of each state, one for all rows.
@@ -122,7 +122,7 @@ def _common_scale(states: Sequence[xr.DataArray]) -> Normalize:
 
 
 def _first(state: xr.DataArray) -> xr.DataArray:
-    return state.isel(sample=0) if "sample" in state.dims else state
+    return state.isel({dim: 0 for dim in ("sample", "channel") if dim in state.dims}, drop=True)
 
 
 def _frame(state: xr.DataArray, ax: Axes, norm: Normalize) -> None:

@@ -35,3 +35,9 @@ def test_directions_differ_where_the_similarities_do() -> None:
     first = {row["direction"]: row["value"] for row in table if row["score"] == "recall@1"}
     assert np.isclose(first["conditions to field"], 1 / 3)
     assert np.isclose(first["field to conditions"], 2 / 3)
+
+
+def test_bins_need_objects_not_views_of_them() -> None:
+    vectors = np.random.default_rng(0).normal(size=(90, 4))
+    group, redshift = np.repeat(np.arange(3), 30), np.repeat([0.05, 0.1, 0.15], 30)
+    assert not any(row["within"] for row in retrieval_table(vectors, vectors, group, redshift))

@@ -1,6 +1,7 @@
 """A trained matcher opened from its checkpoint: labelled data in, ranks with labels out."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sciffusion.checkpoint import Checkpoint
 from sciffusion.conditions import field_of
 from sciffusion.config import RunConfig, TrainingConfig
 from sciffusion.generate import Model
+from sciffusion.inputs import refuse_other_grid
 from sciffusion.match import load_matcher
 from sciffusion.retrieval import SpectrumIndex
 from sciffusion.train import Trainer
@@ -177,6 +179,13 @@ def test_other_spectra_are_refused(trained, galaxies):
         matcher.embed(flux.assign_coords(x=flux["x"] + 1e-3))
     with pytest.raises(ValueError, match="without a coordinate"):
         matcher.embed(flux.drop_vars("x"))
+    for name, own, other in (("frame", "observed", "rest"), ("medium", "vacuum", "air")):
+        here, there = (flux.assign_coords(x=flux["x"].assign_attrs({name: value})) for value in (own, other))
+        knows = replace(matcher.checkpoint, coords={"x": here["x"]})
+        refuse_other_grid(knows, here)
+        refuse_other_grid(knows, flux)  # it does not say
+        with pytest.raises(ValueError, match=f"x: expected the {name} '{own}', got '{other}'; .* {name}={own}"):
+            refuse_other_grid(knows, there)
     with pytest.raises(ValueError, match=r"expected a field of the dims \('sample', 'x'\)"):
         matcher.embed(flux.rename(x="wavelength"))
     with pytest.raises(ValueError, match="'erg/s', got '1e-7 erg/s'"):

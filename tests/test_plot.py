@@ -124,6 +124,9 @@ def test_trajectory_is_a_strip_of_times_with_the_ends():
     assert axes[1, 0].get_ylabel() == "reverse"
     assert len({id(ax.images[0].norm) for ax in axes[0]}) == 1
     assert plot.plot_trajectory([s.isel(y=0) for s in states], times).shape == (1, 8)
+    both = [xr.concat([s, -s], "channel").transpose("sample", "channel", ...) for s in states]
+    first = plot.plot_trajectory(both, times)[0, -1].images[0]
+    np.testing.assert_array_equal(first.get_array(), states[-1][0])
     with pytest.raises(ValueError, match="expected 3 states"):
         plot.plot_trajectory(states, times[:3])
 

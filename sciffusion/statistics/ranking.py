@@ -171,7 +171,7 @@ def within_bins(
     left, right, group, seed
         As for `retrieval_scores`.
     bins : ndarray of int (n,)
-        The bin of each object, from `redshift_bins`; those of -1 are left out.
+        The bin of each object, from `redshift_bins`; those of -1, and bins of a single group, are left out.
     pool : int, optional
         By default as many as the smallest bin has.
 
@@ -183,13 +183,16 @@ def within_bins(
     Raises
     ------
     ValueError
-        As `retrieval_scores`, or if no object is in a bin.
+        As `retrieval_scores`, or if no object is in a bin, or none with a stranger.
     """
     bins = np.asarray(bins)
     if bins.shape != (len(left),) or not (bins >= 0).any():
         raise ValueError(f"expected the bin of each of {len(left)} objects, some of them not -1; got {bins.shape}")
     number = group_numbers(group, len(left))
     members = [np.flatnonzero(bins == each) for each in np.unique(bins[bins >= 0])]
+    members = [rows for rows in members if len(np.unique(number[rows])) > 1]
+    if not members:
+        raise ValueError("all objects of each bin are of one group, and no stranger is among them; take wider bins")
     found = [ranks(left[rows], right[rows], number[rows], seed) for rows in members]
     joined = Ranks(np.concatenate([each.above for each in found]), np.concatenate([each.others for each in found]))
     rows = np.concatenate(members)

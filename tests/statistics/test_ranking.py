@@ -111,6 +111,14 @@ def test_bins_by_edges_leave_out_what_is_outside():
     assert found.meta == {"pool": 2, "queries": 5, "bins": 2}
 
 
+def test_bins_of_one_object_alone_are_left_out():
+    bins, group = np.repeat([0, 1], 4), np.array([7, 7, 7, 7, 1, 2, 3, 4])
+    found = within_bins(np.eye(8), np.eye(8), bins, group=group)
+    assert found.meta == {"pool": 4, "queries": 4, "bins": 1}
+    with pytest.raises(ValueError, match="no stranger is among them"):
+        within_bins(np.eye(8), np.eye(8), bins, group=bins)
+
+
 def test_what_does_not_fit_is_refused_in_words():
     with pytest.raises(ValueError, match="expected pools of 2 to 10 objects"):
         retrieval_scores(np.eye(10), np.eye(10), pool=11)
