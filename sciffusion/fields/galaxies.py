@@ -24,9 +24,7 @@ WAVELENGTH = "4000:8496:8"
 """563 pixels, as Doorenbos et al. 2024 (arXiv:2406.18175) have them at low resolution."""
 
 
-def read(
-    paths: Sequence[str | Path], wavelength: Any = WAVELENGTH, coarse: Any = None, **options: Any
-) -> xr.Dataset:
+def read(paths: Sequence[str | Path], wavelength: Any = WAVELENGTH, coarse: Any = None, **options: Any) -> xr.Dataset:
     """Return spectra with the images of their galaxies.
 
     Parameters
