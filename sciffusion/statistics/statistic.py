@@ -53,6 +53,9 @@ class Score:
         Of the value.
     band : tuple of float, optional
         Range of k [units of k].
+    test : callable Parts -> float, optional
+        The probability of a difference as large between two sets of one distribution, from all samples (a permutation
+        of whole groups).
     """
 
     name: str
@@ -61,6 +64,7 @@ class Score:
     value: Value
     units: str = ""
     band: tuple[float, float] | None = None
+    test: Callable[[Parts], float] | None = None
 
 
 def difference(name: str, label: str, value: Value, scale: float = 1.0, units: str = "") -> Score:
