@@ -21,7 +21,7 @@ from sciffusion.units import as_unit
 
 __all__ = ["FILES", "FORMAT_VERSION", "Comparison", "refuse_existing", "written_files"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SCORES, EXAMPLES = "scores.json", "fields.png"
 TABLES = ("power", "spectrum", "structure_function")
 """Results that are written as a table."""
@@ -60,6 +60,16 @@ class Comparison:
     results: Mapping[str, xr.Dataset]
     examples: tuple[xr.DataArray, xr.DataArray]
     channels: Mapping[str, Comparison] = field(default_factory=dict)
+
+    @property
+    def level(self) -> str:
+        """The verdict: "gold", "silver", "bronze" or "none", the lowest level of all lines."""
+        return self.scores["verdict"]["level"]
+
+    @property
+    def findings(self) -> list[str]:
+        """What is wrong with the generated set, in sentences, the gravest first."""
+        return [_said(found) for found in self.scores["verdict"]["findings"]]
 
     @property
     def spectra(self) -> xr.Dataset:
@@ -211,6 +221,10 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
 def _suffixed(name: str, channel: str) -> str:
     stem, dot, suffix = name.partition(".")
     return "".join([stem, "_", re.sub(r"[^\w+-]+", "_", channel), dot, suffix]) if channel else name
+
+
+def _said(found: Mapping[str, Any]) -> str:
+    return f"{found['channel']}: {found['text']}" if "channel" in found else found["text"]
 
 
 def _title(row: Mapping[str, Any]) -> str:

@@ -15,12 +15,15 @@ import numpy as np
 import xarray as xr
 
 from sciffusion.comparison import FILES, FORMAT_VERSION, Comparison, refuse_existing, written_files
+from sciffusion.diagnosis import findings
+from sciffusion.memory import Memory
+from sciffusion.scorecard import LEVELS, calibrate, overall
 from sciffusion.statistics.channels import Coherence
-from sciffusion.statistics.choice import DIAGNOSTICS, check_diagnostics, fitting
+from sciffusion.statistics.choice import DIAGNOSTICS, chosen, fitting
 from sciffusion.statistics.grid import Grid, is_spectrum
 from sciffusion.statistics.pairing import agreeing, by_channel, channel_names
 from sciffusion.statistics.split import draw, halves, weights
-from sciffusion.statistics.statistic import Parts, Statistic, measure
+from sciffusion.statistics.statistic import measure, tabulate
 from sciffusion.units import k_unit
 
 __all__ = ["DIAGNOSTICS", "FILES", "Comparison", "compare", "refuse_existing", "written_files"]
@@ -33,11 +36,15 @@ def compare(
     real: xr.DataArray,
     generated: xr.DataArray,
     *,
+    train: xr.DataArray | None = None,
     log: bool | None = None,
     group: str | None = "group",
     seed: int = 0,
     splits: int = 200,
-    diagnostics: Sequence[str] = (),
+    diagnostics: Sequence[str] | str = (),
+    tests: bool = True,
+    symmetries: Sequence[str] | None = None,
+    progress: bool = False,
 ) -> Comparison:
     """Compare two sets, fields by power spectra, distribution and peaks, spectra by what they are at each wavelength.
 
@@ -48,6 +55,9 @@ def compare(
         ``channel`` and ``channel_units``) are compared each by itself and pair by pair. Pixels of spectra that the
         coordinate ``mask`` calls bad do not count. The attribute ``noise`` says of which spectra the numbers speak
         ("noise-free", ...). Lazy fields are read twice, a few samples at a time.
+    train : DataArray (sample, [channel,] *grid), optional
+        The training set of the model: generated samples that are near copies of its samples are found, beside the
+        real ones, which must be held out.
     log : bool, optional
         Of fields on even grids: whether to compare the decimal logarithm too. By default, if all real values are
         positive.
@@ -60,10 +70,15 @@ def compare(
         Of the splits.
     splits : int
         Number of splits.
-    diagnostics : sequence of str
-        What is measured besides the usual: ``slope`` of the power spectrum and ``structure_function`` of fields on even
-        grids; ``colors`` of spectra (J−H and H−K, beside the coordinates ``J_H`` and ``H_K`` where both sets have
-        them).
+    diagnostics : sequence of str, or "all"
+        What is measured besides the usual, of `DIAGNOSTICS`; ``"all"``: whatever these data allow.
+    tests : bool
+        Whether to make the costly tests of two samples: permutations and a classifier.
+    symmetries : sequence of str, optional
+        Under which copies of training samples are looked for: ``roll``, ``flip``, ``rotate90``. By default all that
+        the grid of a field allows, none for spectra.
+    progress : bool
+        Show progress bars.
 
     Returns
     -------
@@ -83,37 +98,46 @@ def compare(
     >>> values = np.random.default_rng(0).lognormal(size=(2, 64, 32))
     >>> real, generated = (xr.DataArray(v, dims=("sample", "x"), coords={"x": x}, name="density") for v in values)
     >>> comparison = compare(real, generated)
-    >>> str(comparison.table["statistic"][0]), comparison.table["k_max"].unit.to_string()
-    ('power', 'littleh / Mpc')
+    >>> comparison.level, str(comparison.table["statistic"][0]), comparison.table["k_max"].unit.to_string()
+    ('gold', 'power', 'littleh / Mpc')
     >>> comparison.scores["sizes"]["half"]
     32
     """
-    check_diagnostics(diagnostics, real)
+    diagnostics = chosen(diagnostics, real)
     fields = [(channel, *agreeing(*pair)) for channel, *pair in by_channel(real, generated)]
     groups = _groups(real, group), _groups(generated, group)
-    first, second, drawn = _subsets(*groups, splits, np.random.default_rng(seed))
+    halves_of = _subsets(*groups, splits, np.random.default_rng(seed))
+    subsets = tuple(weights(each, len(of)) for each, of in zip(halves_of, (groups[0], *groups)))
     sizes = {
         "real_samples": len(groups[0]),
         "real_groups": len(np.unique(groups[0])),
         "generated_samples": len(groups[1]),
-        "half": first.shape[1],
+        "half": halves_of[0].shape[1],
         "splits": splits,
         "seed": seed,
+        "train_samples": None if train is None else train.sizes["sample"],
     }
-    subsets = weights(first, len(groups[0])), weights(second, len(groups[0])), weights(drawn, len(groups[1]))
-    found = {}
+    memory = None if train is None else Memory(train, symmetries, progress)
+    found, floors = {}, []
     for channel, ours, theirs in fields:
-        statistics = fitting(ours, theirs, log, diagnostics)
-        rows, results = _compare(statistics, (ours, theirs), groups, subsets)
+        statistics = fitting(ours, theirs, log, diagnostics, tests)
+        samples = tuple(measure(statistics, each, progress=progress) for each in (ours, theirs))
+        rows, floor, results = tabulate(statistics, samples, groups, subsets)
+        if memory is not None:
+            remembered = memory.search(channel, ours, theirs, log)
+            rows, results = rows + remembered.rows, results | {"nearest": remembered.distances}
+            floor += [np.full(splits, np.nan)] * len(remembered.rows)
         name = channel or real.name
         scores = _described(ours, theirs, name) | {"sizes": sizes, "statistics": rows}
         examples = _examples(ours).rename(name), _examples(theirs).rename(name)
-        found[channel] = _complete(Comparison(scores, results, examples))
+        found[channel], floors = Comparison(scores, results, examples), floors + floor
     if "" in found:
-        return found[""]
+        return _judged(found[""], floors)
     joint = (real, generated.isel(channel=[channel_names(generated).index(name) for name in found]))
     statistics = [] if is_spectrum(real) else [_coherence(real, found)]
-    return _joined(found, *_compare(statistics, joint, groups, subsets))
+    samples = tuple(measure(statistics, each, progress=progress) for each in joint)
+    rows, floor, results = tabulate(statistics, samples, groups, subsets)
+    return _judged(_joined(found, rows, results), floors + floor)
 
 
 def _coherence(real: xr.DataArray, channels: dict[str, Comparison]) -> Coherence:
@@ -121,25 +145,28 @@ def _coherence(real: xr.DataArray, channels: dict[str, Comparison]) -> Coherence
     return Coherence.of(real, tuple(channels), tuple("log_power_real" in each.spectra for each in channels.values()))
 
 
-def _compare(
-    statistics: Sequence[Statistic],
-    fields: tuple[xr.DataArray, xr.DataArray],
-    groups: tuple[np.ndarray, np.ndarray],
-    subsets: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> tuple[list[dict[str, Any]], dict[str, xr.Dataset]]:
-    """Return the lines of a table, and the curves by the names of their statistics."""
-    rows, results = [], {}
-    for statistic, *samples in zip(statistics, *(measure(statistics, each) for each in fields)):
-        parts = Parts.of(statistic, (samples[0], samples[1]), groups, subsets)
-        rows += [parts.row(score) for score in statistic.scores(samples[0])]
-        curves = statistic.curves(parts)
-        if curves is not None:
-            results[statistic.name] = curves
-    return rows, results
-
-
-def _complete(comparison: Comparison) -> Comparison:
-    comparison.scores["files"] = list(comparison.files)
+def _judged(comparison: Comparison, floors: Sequence[np.ndarray]) -> Comparison:
+    """Give lines their limits and levels, jointly over all channels, and the whole its verdict."""
+    rows = comparison.scores["statistics"]
+    factor = calibrate(rows, floors)
+    said = []
+    for channel, each in (comparison.channels or {"": comparison}).items():
+        own = [row for row in rows if row.get("channel", "") == channel]
+        each.scores["statistics"] = own
+        said += [({"channel": channel} if channel else {}) | one for one in findings(own, each.results, each.scores)]
+    pairs = [row for row in rows if row.get("channel", "") not in comparison.channels] if comparison.channels else []
+    said += [{"channel": pair["channel"]} | one for pair in pairs for one in findings([pair], {}, comparison.scores)]
+    comparison.scores["statistics"] = rows
+    levels = [row["level"] for row in rows]
+    comparison.scores["verdict"] = {
+        "level": overall(rows),
+        "findings": said,
+        "lines": {level: levels.count(level) for level in reversed(LEVELS)},
+        "unresolved": [row["name"] for row in rows if row["resolved"] is False and not row["differs"]],
+        "joint_factor": factor,
+    }
+    for each in (comparison, *comparison.channels.values()):
+        each.scores["files"] = list(each.files)
     return comparison
 
 
@@ -225,4 +252,4 @@ def _joined(channels: dict[str, Comparison], pairs: list[dict[str, Any]], result
     titles = results["coherence"]["pair"].values.tolist() if results else []
     rows += [{"channel": title, **row} for title, row in zip(titles, pairs)]
     scores = first.scores | {"field": ", ".join(channels), "units": "", "channels": described, "statistics": rows}
-    return _complete(Comparison(scores, results, first.examples, channels))
+    return Comparison(scores, results, first.examples, channels)

@@ -246,7 +246,7 @@ def test_tables_carry_units_and_files_are_complete(tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(comparison.files) < set(FILES)
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert scores == comparison.scores
-    assert scores["format_version"] == 1
+    assert scores["format_version"] == 2
     assert scores["sizes"]["real_groups"] == 10
     with u.add_enabled_units([littleh]):
         power = QTable.read(tmp_path / "out" / "power.ecsv")

@@ -10,7 +10,7 @@ import xarray as xr
 
 __all__ = ["Grid", "batches", "chunks", "good_pixels", "grid_dims", "is_open", "is_spectrum", "name_of"]
 
-_BATCH_BYTES = 2**25
+_BATCH_BYTES = 2**23
 _UNEVEN = 0.01
 
 
@@ -125,7 +125,7 @@ def chunks(field: xr.DataArray) -> Iterator[xr.DataArray]:
     Yields
     ------
     DataArray (sample, ...)
-        Dims ordered with ``sample`` first; of at most 32 MiB, or one sample.
+        Dims ordered with ``sample`` first; of at most 8 MiB, or one sample.
 
     Raises
     ------

@@ -7,15 +7,19 @@ costs no second look at the fields. To compare sets in a new way, write a `Stati
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from tqdm.auto import tqdm
 
-from sciffusion.statistics.grid import chunks
+from sciffusion.statistics.grid import chunks, name_of
 
 __all__ = [
     "Averages",
@@ -27,6 +31,7 @@ __all__ = [
     "difference",
     "mean_errors",
     "measure",
+    "tabulate",
 ]
 
 _FLOOR_RANGE = (0.025, 0.975)
@@ -124,10 +129,40 @@ class Statistic(ABC):
         return None
 
 
-def measure(statistics: Sequence[Statistic], field: xr.DataArray) -> list[dict[str, np.ndarray]]:
-    """Measure every sample by each statistic, reading the field once, a few samples at a time."""
-    rows = [[statistic.measure(part) for statistic in statistics] for part in chunks(field)]
-    return [{name: np.concatenate([row[name] for row in each]) for name in each[0]} for each in zip(*rows)]
+def measure(
+    statistics: Sequence[Statistic], field: xr.DataArray, *, progress: bool = False
+) -> list[dict[str, np.ndarray]]:
+    """Measure every sample by each statistic, reading the field once, a few samples at a time.
+
+    Samples are read by one thread and measured by as many as there are cores (or as OMP_NUM_THREADS says): transforms
+    and sums let each other run.
+    """
+    bar = tqdm(total=field.sizes["sample"], desc=f"measuring {name_of(field)}", unit="sample", disable=not progress)
+
+    def each(part: xr.DataArray) -> list[dict[str, np.ndarray]]:
+        return [statistic.measure(part) for statistic in statistics]
+
+    rows, waiting, workers = [], deque(), _workers()
+    with bar, ThreadPoolExecutor(workers) as pool:
+        for part in chunks(field):
+            waiting.append((part.sizes["sample"], pool.submit(each, part)))
+            while len(waiting) > workers:  # no more parts in memory than are worked on, and the next one
+                bar.update(_take(waiting, rows))
+        while waiting:
+            bar.update(_take(waiting, rows))
+    return [{name: np.concatenate([row[name] for row in found]) for name in found[0]} for found in zip(*rows)]
+
+
+def _take(waiting: deque, rows: list) -> int:
+    """Wait for the oldest part; returns how many samples it has."""
+    size, found = waiting.popleft()
+    rows.append(found.result())
+    return size
+
+
+def _workers() -> int:
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdigit() and int(said) else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -169,21 +204,26 @@ class Parts:
         first, second = (statistic.averages(ours, half) for half in halves[:2])
         return cls(samples, groups, real, generated, first, second, statistic.averages(theirs, halves[2]))
 
-    def row(self, score: Score) -> dict[str, Any]:
+    def distances(self, score: Score) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distances from the first halves of as many generated samples, and of the second halves."""
+        return score.distance(self.drawn, self.first), score.distance(self.second, self.first)
+
+    def row(self, score: Score, distances: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
         """Return a score with its floor as plain numbers; None where there is none (of colors of a dark spectrum)."""
-        floor = score.distance(self.second, self.first)
+        drawn, floor = distances
         low, high = score.band or (None, None)
         return {
             "name": score.name,
             "label": score.label,
             "k_min": low,
             "k_max": high,
-            "score": _number(np.mean, score.distance(self.drawn, self.first)),
+            "score": _number(np.mean, drawn),
             "floor": {"median": _number(np.median, floor), "p95": _number(lambda each: np.quantile(each, 0.95), floor)},
             "all_samples": _number(np.mean, score.distance(self.generated, self.real)),
             "real": _number(np.mean, score.value(self.real)),
             "generated": _number(np.mean, score.value(self.generated)),
             "units": score.units,
+            "p_value": None if score.test is None else score.test(self),
         }
 
     def floor(self, relation: Callable[[Averages, Averages], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -198,6 +238,45 @@ class Parts:
         """Return the errors of the means of both sets."""
         ours, theirs = (mean_errors(m[name], g) for m, g in zip(self.samples, self.groups))
         return ours, theirs
+
+
+def tabulate(
+    statistics: Sequence[Statistic],
+    samples: tuple[Sequence[Measured], Sequence[Measured]],
+    groups: tuple[np.ndarray, np.ndarray],
+    halves: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> tuple[list[dict[str, Any]], list[np.ndarray], dict[str, xr.Dataset]]:
+    """Compare two sets that were measured.
+
+    Parameters
+    ----------
+    statistics : sequence of Statistic
+    samples : pair of sequences
+        From `measure`, of the real and of the generated set.
+    groups : pair of ndarray (sample,)
+    halves : tuple of ndarray (splits, sample)
+        Weights of the two real halves and of as many generated samples.
+
+    Returns
+    -------
+    rows : list of dict
+        The lines of a table, as `Parts.row` gives them.
+    floors : list of ndarray (splits,)
+        The distances of the real halves, a line each.
+    curves : dict of Dataset
+        By the names of the statistics.
+    """
+    rows, floors, curves = [], [], {}
+    for statistic, ours, theirs in zip(statistics, *samples):
+        parts = Parts.of(statistic, (ours, theirs), groups, halves)
+        for score in statistic.scores(ours):
+            drawn, floor = parts.distances(score)
+            rows.append(parts.row(score, (drawn, floor)))
+            floors.append(floor)
+        found = statistic.curves(parts)
+        if found is not None:
+            curves[statistic.name] = found
+    return rows, floors, curves
 
 
 def _number(function: Callable[[np.ndarray], Any], values: np.ndarray) -> float | None:

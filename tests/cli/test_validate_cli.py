@@ -52,7 +52,7 @@ def test_an_earlier_comparison_is_not_replaced_unasked(files, tmp_path, capsys):
     assert (out / "scores.json").read_text() == "mine"
     assert main([*files, "--out", str(out), "--splits", "5", "--overwrite"]) == 0
     assert (out / "notes.txt").read_text() == "mine"
-    assert json.loads((out / "scores.json").read_text())["format_version"] == 1
+    assert json.loads((out / "scores.json").read_text())["format_version"] == 2
 
 
 def test_bare_arrays_need_labels_and_may_stand_beside_a_labelled_file(files, tmp_path, capsys):
