@@ -22,12 +22,50 @@ from sciffusion.units import as_unit
 __all__ = ["FILES", "FORMAT_VERSION", "Comparison", "refuse_existing", "written_files"]
 
 FORMAT_VERSION = 2
-SCORES, EXAMPLES = "scores.json", "fields.png"
-TABLES = ("power", "spectrum", "structure_function")
+PAGE, SCORES, TABLE = "index.html", "scores.json", "scores.ecsv"
+TABLES = (
+    "power",
+    "structure_function",
+    "delta_variance",
+    "peaks",
+    "minkowski",
+    "bispectrum",
+    "scattering",
+    "response",
+    "spectrum",
+    "continuum",
+)
 """Results that are written as a table."""
-FIGURES = ("power", "pdf", "structure_function", "coherence", "spectrum", "correlation", "colors")
+FIGURES = (
+    "power",
+    "pdf",
+    "peaks",
+    "power_correlation",
+    "minkowski",
+    "bispectrum",
+    "scattering",
+    "structure_function",
+    "delta_variance",
+    "coherence",
+    "response",
+    "recovery",
+    "spectrum",
+    "correlation",
+    "colors",
+    "lines",
+    "continuum",
+    "nearest",
+)
 """Results that are drawn."""
-FILES = (SCORES, *(f"{name}.ecsv" for name in TABLES), EXAMPLES, *(f"{name}.png" for name in FIGURES))
+DRAWN = ("scorecard", "fields", *FIGURES)
+FORMATS = ("png", "pdf")
+FILES = (
+    PAGE,
+    SCORES,
+    TABLE,
+    *(f"{name}.ecsv" for name in TABLES),
+    *(f"{name}.{suffix}" for name in DRAWN for suffix in FORMATS),
+)
 """What `Comparison.write` may put into a folder, of fields without channels; which of them depends on the field."""
 
 
@@ -93,7 +131,9 @@ class Comparison:
             "score": _numbers(rows, "score"),
             "floor": _numbers([row["floor"] for row in rows], "median"),
             "floor_95": _numbers([row["floor"] for row in rows], "p95"),
-            **{name: _numbers(rows, name) for name in ("all_samples", "real", "generated")},
+            "limit": _numbers([row["floor"] for row in rows], "limit"),
+            "level": [row["level"] or "" for row in rows],
+            **{name: _numbers(rows, name) for name in ("all_samples", "real", "generated", "p_value")},
             "units": [row["units"] for row in rows],
         }
         return QTable(columns, meta=self._meta())
@@ -136,15 +176,21 @@ class Comparison:
         bands = [_band(row) for row in rows]
         heading = f"k [{units}]" if any(bands) else ""
         across = max(len(text) for text in (heading, *bands))
-        names = "".join(f"{name:>8}" for name in ("score", "floor", "(95 %)", "all"))
-        lines.append(f"{'':{width}}{heading:>{across}}{names}{'real':>10}{'gen.':>10}")
+        names = "".join(f"{name:>8}" for name in ("score", "floor", "limit", "all"))
+        lines.append(f"{'':{width}}{heading:>{across}}{names}{'real':>10}{'gen.':>10}  level")
         for row, band in zip(rows, bands):
-            numbers = (row["score"], row["floor"]["median"], row["floor"]["p95"], row["all_samples"])
+            numbers = (row["score"], row["floor"]["median"], row["floor"]["limit"], row["all_samples"])
             # A number of four digits or more would run into its neighbor with four decimals.
             text = "".join(_text(n, "8.4f" if n is None or abs(n) < 100 else "8.2g") for n in numbers)
             text += "".join(_text(row[which], "10.3g") for which in ("real", "generated"))
-            lines.append(f"{_title(row):<{width}}{band:>{across}}{text}")
-        return "\n".join(lines)
+            lines.append(f"{_title(row):<{width}}{band:>{across}}{text}  {row['level'] or '–'}")
+        return "\n".join([*lines, self._verdict()])
+
+    def _verdict(self) -> str:
+        """Return the verdict and what is wrong, a line each."""
+        lines = self.scores["verdict"]["lines"]
+        counted = ", ".join(f"{number} {level}" for level, number in lines.items() if number)
+        return "\n".join([f"verdict: {self.level} ({counted})", *(f"- {said}" for said in self.findings)])
 
     def __str__(self) -> str:
         return self.summary()
@@ -152,14 +198,19 @@ class Comparison:
     @property
     def files(self) -> tuple[str, ...]:
         """Names of the files that `write` puts into a folder; those of a channel end in its name."""
-        own = [f"{name}.ecsv" for name in TABLES if name in self.results]
-        own += [f"{name}.png" for name in FIGURES if name in self.results]
-        own += [] if self.channels else [EXAMPLES]
-        parts = [_suffixed(name, channel) for channel, each in self.channels.items() for name in each.files]
-        return (SCORES, *own, *(name for name in parts if not name.startswith("scores")))
+        parts = [_suffixed(name, channel) for channel, each in self.channels.items() for name in each._own_files()]
+        return (PAGE, SCORES, TABLE, *_in_formats(["scorecard"]), *self._own_files(), *parts)
+
+    def _own_files(self) -> list[str]:
+        """Return the tables and figures of one field or channel."""
+        tables = [f"{name}.ecsv" for name in TABLES if name in self.results]
+        return tables + _in_formats(self._drawn())
+
+    def _drawn(self) -> list[str]:
+        return ([] if self.channels else ["fields"]) + [name for name in FIGURES if name in self.results]
 
     def write(self, directory: str | os.PathLike, overwrite: bool = False) -> None:
-        """Write `files`: scores, curves (ECSV with units) and figures, each put in place whole.
+        """Write `files`: the page, scores, curves (ECSV with units) and figures, each put in place whole.
 
         Parameters
         ----------
@@ -173,30 +224,53 @@ class Comparison:
         FileExistsError
             If a file of a comparison is there and `overwrite` is false; nothing is written then.
         """
+        from sciffusion import plot
+        from sciffusion.report import page
+
         folder = Path(directory)
         refuse_existing(folder, overwrite)
         stale = set(written_files(folder)) - set(self.files)
         with replacing(folder / SCORES, overwrite) as path:
             text = json.dumps(self.scores, indent=1, ensure_ascii=False, allow_nan=False)
             path.write_text(text + "\n", encoding="utf-8")
-        self._write_results(folder, "", overwrite)
+        with replacing(folder / TABLE, overwrite) as path:
+            self.table.write(path, format="ascii.ecsv")
+        pictures = [("scorecard", "", _drawn_in_formats(plot.plot_scorecard(self), folder, "scorecard", overwrite))]
+        pictures += self._write_results(folder, "", overwrite)
         for channel, each in self.channels.items():
-            each._write_results(folder, channel, overwrite)
+            pictures += each._write_results(folder, channel, overwrite)
+        with replacing(folder / PAGE, overwrite) as path:
+            path.write_text(page(self, pictures), encoding="utf-8")
         for name in stale:  # of an earlier comparison, which measured something else
             (folder / name).unlink()
 
-    def _write_results(self, folder: Path, channel: str, overwrite: bool) -> None:
+    def _write_results(self, folder: Path, channel: str, overwrite: bool) -> list[tuple[str, str, str]]:
+        """Write tables and figures; returns name, channel and SVG of each figure."""
         from sciffusion import plot
 
         for name in TABLES:
             if name in self.results:
                 with replacing(folder / _suffixed(f"{name}.ecsv", channel), overwrite) as path:
                     self.result_table(name).write(path, format="ascii.ecsv")
-        for name in FIGURES:
-            if name in self.results:
-                plot.save(plot.DRAWN[name](self), folder / _suffixed(f"{name}.png", channel), overwrite)
-        if not self.channels:
-            plot.save(plot.plot_fields(*self.examples), folder / _suffixed(EXAMPLES, channel), overwrite)
+        drawn = []
+        for name in self._drawn():
+            axes = plot.plot_fields(*self.examples) if name == "fields" else plot.draw_result(self, name)
+            drawn.append((name, channel, _drawn_in_formats(axes, folder, _suffixed(name, channel), overwrite)))
+        return drawn
+
+
+def _in_formats(names: Sequence[str]) -> list[str]:
+    return [f"{name}.{suffix}" for name in names for suffix in FORMATS]
+
+
+def _drawn_in_formats(axes: Any, folder: Path, name: str, overwrite: bool) -> str:
+    """Save a figure, and return it as SVG for the page."""
+    from sciffusion import plot
+    from sciffusion.report import svg
+
+    for suffix in FORMATS:
+        plot.save(axes, folder / f"{name}.{suffix}", overwrite)
+    return svg(plot.figure_of(axes), name)
 
 
 def written_files(folder: Path) -> list[str]:
@@ -219,6 +293,7 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
 
 
 def _suffixed(name: str, channel: str) -> str:
+    """Return a name with that of a channel in it."""
     stem, dot, suffix = name.partition(".")
     return "".join([stem, "_", re.sub(r"[^\w+-]+", "_", channel), dot, suffix]) if channel else name
 

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from data_loaders.files import replacing
 from sciffusion.draw import REAL, color_scale, draw_field, label_outer
+from sciffusion.figures_curves import plot_curves, plot_scorecard
 from sciffusion.figures_fields import plot_coherence, plot_pdf, plot_power, plot_structure_function
 from sciffusion.figures_galaxies import plot_candidates, plot_objects
 from sciffusion.figures_spectra import plot_colors, plot_correlation, plot_nearest, plot_spectrum
@@ -27,16 +28,20 @@ from sciffusion.units import label
 __all__ = [
     "DRAWN",
     "animate_trajectory",
+    "draw_result",
+    "figure_of",
     "plot_candidates",
     "plot_coherence",
     "plot_colors",
     "plot_correlation",
+    "plot_curves",
     "plot_fields",
     "plot_loss",
     "plot_nearest",
     "plot_objects",
     "plot_pdf",
     "plot_power",
+    "plot_scorecard",
     "plot_spectrum",
     "plot_structure_function",
     "plot_trajectory",
@@ -52,7 +57,17 @@ DRAWN = {
     "correlation": plot_correlation,
     "colors": plot_colors,
 }
-"""The figure of each result of a comparison: a function of the comparison."""
+"""The figure of a result of a comparison, where it is one of its own: a function of the comparison."""
+
+
+def draw_result(comparison: Any, name: str) -> np.ndarray | Axes:
+    """Draw one of the results of a `sciffusion.Comparison`; returns its axes."""
+    return DRAWN[name](comparison) if name in DRAWN else plot_curves(comparison, name)
+
+
+def figure_of(drawn: Any) -> Figure:
+    """Return the figure of axes, of an array of them, or the figure itself."""
+    return drawn if isinstance(drawn, Figure) else np.asarray(drawn, dtype=object).flat[0].figure
 
 
 def plot_fields(real: xr.DataArray, generated: xr.DataArray, *, columns: int = 4, axes: Any = None) -> np.ndarray:
@@ -184,6 +199,5 @@ def save(drawn: Any, path: str | os.PathLike, overwrite: bool = False, dpi: floa
     FileExistsError
         If the file is there and `overwrite` is false.
     """
-    figure = drawn if isinstance(drawn, Figure) else np.asarray(drawn, dtype=object).flat[0].figure
     with replacing(path, overwrite) as temporary:
-        figure.savefig(temporary, dpi=dpi)
+        figure_of(drawn).savefig(temporary, dpi=dpi)

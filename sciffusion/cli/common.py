@@ -86,21 +86,21 @@ def _value(text: str) -> Any:
         return yaml.safe_load(text) if text[:1] in ("[", "{") else text
 
 
-def run_command(name: str, command: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> int:
+def run_command(name: str, command: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
     """Call ``command(argv)`` and return the exit status.
 
     Returns
     -------
     int
-        0 for success, 1 for an error that the message explains (bad input, bad settings, a file in the way, an extra
-        that is not installed).
+        0 for success (or what the command returns), 1 for an error that the message explains (bad input, bad settings,
+        a file in the way, an extra that is not installed).
         Errors that are a fault of this package keep their traceback.
     """
     try:
-        command(sys.argv[1:] if argv is None else list(argv))
+        status = command(sys.argv[1:] if argv is None else list(argv))
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         if isinstance(error, ImportError) and "sciffusion[" not in str(error):
             raise  # no extra that is to be installed, but a fault
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0

@@ -9,14 +9,14 @@ import xarray as xr
 from sciffusion.statistics.colors import Colors
 from sciffusion.statistics.extent import Views
 from sciffusion.statistics.fieldpower import Power, Slope
-from sciffusion.statistics.fieldvalues import OnePoint
+from sciffusion.statistics.fieldvalues import OnePoint, Peaks
 from sciffusion.statistics.grid import is_spectrum
 from sciffusion.statistics.pixels import Pixels
 from sciffusion.statistics.spectrum import Correlation, Flux, FluxDistribution
 from sciffusion.statistics.statistic import Statistic
 from sciffusion.statistics.structure import StructureFunction
 
-__all__ = ["DIAGNOSTICS", "check_diagnostics", "fitting", "measurable"]
+__all__ = ["DIAGNOSTICS", "check_diagnostics", "chosen", "fitting", "measurable"]
 
 _OF_FIELDS: dict[str, type[Slope] | type[StructureFunction]] = {
     "slope": Slope,
@@ -76,6 +76,20 @@ def measurable(diagnostics: Sequence[str], field: xr.DataArray) -> tuple[list[st
     return names, reasons
 
 
+def chosen(diagnostics: Sequence[str] | str, field: xr.DataArray) -> list[str]:
+    """Return the names of what is measured besides the usual: all that `field` allows for ``"all"``, else as given.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or cannot be measured of fields like `field`.
+    """
+    if diagnostics == "all":
+        return measurable(list(_OF_SPECTRA if is_spectrum(field) else _OF_FIELDS), field)[0]
+    check_diagnostics(diagnostics, field)
+    return list(diagnostics)
+
+
 def _check_names(diagnostics: Sequence[str]) -> None:
     for name in diagnostics:
         if name not in DIAGNOSTICS:
@@ -83,7 +97,11 @@ def _check_names(diagnostics: Sequence[str]) -> None:
 
 
 def fitting(
-    real: xr.DataArray, generated: xr.DataArray, log: bool | None = None, diagnostics: Sequence[str] = ()
+    real: xr.DataArray,
+    generated: xr.DataArray,
+    log: bool | None = None,
+    diagnostics: Sequence[str] = (),
+    tests: bool = True,
 ) -> list[Statistic]:
     """Return the statistics by which two sets are compared, in the order of a table.
 
@@ -95,6 +113,8 @@ def fitting(
         Of fields on even grids: whether the logarithm is compared too; by default if all real values are positive.
     diagnostics : sequence of str
         What is measured besides the usual, of `DIAGNOSTICS`.
+    tests : bool
+        Whether to make the costly tests of two samples.
 
     Returns
     -------
@@ -105,10 +125,9 @@ def fitting(
     ValueError
         If a diagnostic is unknown or does not fit the field, or the values allow no comparison.
     """
-    check_diagnostics(diagnostics, real)
     if is_spectrum(real):
         pixels = Pixels.of(real, generated)
         usual: list[Statistic] = [Flux(pixels), FluxDistribution(pixels), Correlation(pixels)]
         return usual + [_OF_SPECTRA[name].of(real, generated) for name in diagnostics]
     views = Views.of(real, generated, log)
-    return [Power.of(real, views), OnePoint.of(views), *(_OF_FIELDS[name].of(real, views) for name in diagnostics)]
+    return [Power.of(real, views), OnePoint.of(views), Peaks.of(views), *(_OF_FIELDS[name].of(real, views) for name in diagnostics)]

@@ -1,0 +1,119 @@
+"""Figures of curves of both sets over the range of real halves, whatever they are of; and of all lines at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sciffusion.draw import FLOOR, GENERATED, REAL
+from sciffusion.scorecard import LEVELS
+from sciffusion.units import label
+
+if TYPE_CHECKING:
+    from sciffusion.comparison import Comparison
+
+__all__ = ["plot_curves", "plot_scorecard"]
+
+_LOGARITHMIC = ("k", "lag", "scale")
+_COLORS = {"gold": "#96700a", "silver": "#67717c", "bronze": "#a0522d", "none": "#b3261e"}
+
+
+def plot_curves(comparison: Comparison, name: str, axes: Any = None) -> np.ndarray:
+    """Draw the curves of a result, a panel each: both sets, over the 95 % range of real halves.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    name : str
+        Of a result whose variables are called ``real``, ``generated``, ``floor_low``, ``floor_high``, or these with
+        the name of a panel before them (``V0_real``, ...), on one dim.
+    axes : ndarray of Axes (panels,), optional
+
+    Returns
+    -------
+    ndarray of Axes (panels,)
+    """
+    found = comparison.results[name]
+    panels = [str(key).removesuffix("real") for key in found if str(key).endswith("real")]
+    if axes is None:
+        columns = min(len(panels), 3)
+        rows = -(-len(panels) // columns)
+        figure = Figure(figsize=(3.9 * columns + 0.4, 3.4 * rows + 0.2), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax in axes[len(panels) :]:
+            ax.set_axis_off()
+    axes = np.asarray(axes).ravel()
+    for ax, panel in zip(axes, panels):
+        _panel(ax, found, panel, comparison.scores["sizes"]["half"])
+    axes[0].legend(frameon=False, fontsize="x-small")
+    return axes[: len(panels)]
+
+
+def _panel(ax: Axes, found: xr.Dataset, panel: str, half: int) -> None:
+    real = found[f"{panel}real"]
+    (dim,) = real.dims
+    coordinate = found[dim]
+    text = coordinate.dtype.kind in "US"
+    x = np.arange(coordinate.size) if text else coordinate.values
+    low, high = (found[f"{panel}floor_{end}"].values for end in ("low", "high"))
+    ax.fill_between(x, low, high, color=FLOOR, alpha=0.7, lw=0, label=f"halves of real, {half} (95 %)")
+    for which, color in (("real", REAL), ("generated", GENERATED)):
+        ax.plot(x, found[f"{panel}{which}"], color=color, lw=1.2, label=which)
+    if text:
+        ax.set_xticks(x, coordinate.values, rotation=60, fontsize="x-small")
+    elif dim in _LOGARITHMIC and np.all(x > 0):
+        ax.set_xscale("log")
+    values = np.concatenate([found[f"{panel}{which}"].values for which in ("real", "generated")])
+    known = values[np.isfinite(values)]
+    if known.size and known.min() > 0 and known.max() > 30 * known.min():
+        ax.set_yscale("log")
+    said = str(coordinate.attrs.get("long_name", dim))
+    ax.set_xlabel(label(said, str(coordinate.attrs.get("units", ""))))
+    title = str(real.attrs.get("long_name", panel.strip("_").replace("_", " ")))
+    ax.set_ylabel(label(title, str(real.attrs.get("units", ""))), fontsize="small")
+
+
+def plot_scorecard(comparison: Comparison, ax: Axes | None = None) -> Axes:
+    """Draw the score of every line in units of its limit, in the color of its level.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    rows = [row for row in comparison.scores["statistics"] if row["level"] and row["floor"]["limit"]]
+    if ax is None:
+        ax = Figure(figsize=(8.2, 0.22 * len(rows) + 1.3), layout="constrained").subplots()
+    height = -np.arange(len(rows), dtype=float)
+    limit = np.array([row["floor"]["limit"] for row in rows])
+    for key, marker, text in (("median", "|", "floor, median"), ("p95", "4", "floor, 95 %")):
+        at = np.array([row["floor"][key] for row in rows]) / limit
+        ax.plot(at, height, ls="", marker=marker, color="0.5", ms=6, label=text)
+    score = np.array([row["score"] for row in rows]) / limit
+    for level in reversed(LEVELS):
+        of = np.array([row["level"] == level for row in rows])
+        if of.any():
+            ax.plot(score[of], height[of], ls="", marker="o", ms=4.5, color=_COLORS[level], label=f"score: {level}")
+    ax.axvline(1, color=REAL, lw=0.8)
+    ax.set_xscale("symlog", linthresh=2)
+    ax.set_xlim(0, max(3.0, 1.15 * float(np.nanmax(score, initial=1.0))))
+    ax.set_xticks([t for t in (0, 0.5, 1, 2, 5, 10, 30, 100, 1000) if t <= ax.get_xlim()[1]])
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_yticks(height, [_line(row) for row in rows], fontsize="x-small")
+    ax.set_ylim(height[-1] - 0.8 if len(rows) else -1, 0.8)
+    ax.set_xlabel("score in units of the joint limit of real halves")
+    ax.legend(frameon=False, fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def _line(row: Any) -> str:
+    band = "" if row["k_max"] is None else f" ({row['k_min']:.2g}–{row['k_max']:.2g})"
+    return (f"{row['channel']}: " if "channel" in row else "") + row["label"] + band
