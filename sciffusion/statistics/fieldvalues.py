@@ -1,4 +1,4 @@
-"""The one-point distribution and the peaks of two sets of fields beside each other.
+"""The one-point distribution, the peaks and the minima of two sets of fields beside each other.
 
 Differences are in units of the standard deviation of the real one-point field.
 """
@@ -11,23 +11,24 @@ import numpy as np
 import xarray as xr
 
 from sciffusion.statistics.extent import Views
-from sciffusion.statistics.onepoint import peak_counts
+from sciffusion.statistics.onepoint import minimum_counts, peak_counts
 from sciffusion.statistics.statistic import Averages, Measured, Parts, Score, Statistic, Value, difference
 from sciffusion.units import inverse_unit
 
-__all__ = ["PEAK_HEIGHTS", "OnePoint"]
+__all__ = ["PEAK_HEIGHTS", "OnePoint", "Peaks"]
 
 PEAK_HEIGHTS = (1.0, 2.0, 3.0)
-"""Thresholds of the peak counts: standard deviations above the mean of the real one-point field."""
+"""Thresholds of the scores: σ of the real one-point field, above its mean for peaks, below it for minima."""
 QUANTILES = (0.001, 0.999)
 _BINS = 960
 _DRAWN_BINS = 60
 _MARGIN = 2.0
+_DRAWN_HEIGHTS = np.arange(-16, 25) / 4
 
 
 @dataclass(frozen=True)
 class OnePoint(Statistic):
-    """Distribution of the values of the one-point field, the highest value of a sample, and the peaks.
+    """Distribution of the values of the one-point field, and the highest value of a sample.
 
     Attributes
     ----------
@@ -46,18 +47,12 @@ class OnePoint(Statistic):
         return cls(views, _edges(*views.limits, views.std))
 
     def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
-        """Return ``histogram`` (shares of the pixels), ``maximum`` and ``peaks`` of the samples."""
-        values = self.views.values(part)
-        flat = values.values.reshape(part.sizes["sample"], -1)
-        heights = self.views.mean + self.views.std * np.array(PEAK_HEIGHTS)
-        return {
-            "histogram": _histogram(flat, self.edges),
-            "maximum": flat.max(axis=1, keepdims=True),
-            "peaks": peak_counts(values, heights).values,
-        }
+        """Return ``histogram`` (shares of the pixels) and ``maximum`` of the samples."""
+        flat = self.views.values(part).values.reshape(part.sizes["sample"], -1)
+        return {"histogram": _histogram(flat, self.edges), "maximum": flat.max(axis=1, keepdims=True)}
 
     def scores(self, real: Measured) -> list[Score]:
-        """Return differences of distribution, tails, maxima and, where the real set has them, peaks."""
+        """Return differences of distribution, tails and maxima."""
         units, std, edges = self.views.units, self.views.std, self.edges
         rows = [_pdf_score(edges, std, units)]
         for q in QUANTILES:
@@ -66,10 +61,6 @@ class OnePoint(Statistic):
         rows.append(
             difference("maximum", "maximum of a sample, difference / σ", lambda a: a["maximum"][:, 0], std, units)
         )
-        for i, count in enumerate(real["peaks"].mean(axis=0)):
-            if count > 0:
-                name, label = f"peaks_{PEAK_HEIGHTS[i]:g}_sigma", f"peaks above {PEAK_HEIGHTS[i]:g} σ, relative"
-                rows.append(difference(name, label, lambda a, i=i: a["peaks"][:, i], count))
         return rows
 
     def curves(self, parts: Parts) -> xr.Dataset:
@@ -88,6 +79,56 @@ class OnePoint(Statistic):
         attrs = {"units": inverse_unit(units)}
         value = ("value", (edges[1:] + edges[:-1]) / 2, {"units": units, "long_name": self.views.title("values")})
         return xr.Dataset({key: ("value", column, attrs) for key, column in columns.items()}, coords={"value": value})
+
+
+@dataclass(frozen=True)
+class Peaks(Statistic):
+    """Numbers of peaks above, and of minima below thresholds of the one-point field.
+
+    Attributes
+    ----------
+    views : Views
+    """
+
+    views: Views
+    name: str = field(default="peaks", init=False)
+
+    @classmethod
+    def of(cls, views: Views) -> Peaks:
+        """Count in the one-point field."""
+        return cls(views)
+
+    def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
+        """Return the numbers of ``peaks`` and ``minima`` of the samples (sample, threshold)."""
+        values, levels = self.views.values(part), self.views.mean + self.views.std * _DRAWN_HEIGHTS
+        return {"peaks": peak_counts(values, levels).values, "minima": minimum_counts(values, levels).values}
+
+    def scores(self, real: Measured) -> list[Score]:
+        """Return relative differences of the counts at the thresholds beyond which the real set has any."""
+        rows = []
+        for kind, side, sign in (("peaks", "above", 1), ("minima", "below", -1)):
+            counts = real[kind].mean(axis=0)
+            for height in PEAK_HEIGHTS:
+                place = int(np.searchsorted(_DRAWN_HEIGHTS, sign * height))
+                if counts[place] > 0:
+                    name, label = f"{kind}_{height:g}_sigma", f"{kind} {side} {sign * height:g} σ, relative"
+                    rows.append(difference(name, label, _count(kind, place), counts[place]))
+        return rows
+
+    def curves(self, parts: Parts) -> xr.Dataset:
+        """Return the mean numbers of a sample, and the range of those of real halves (threshold, in σ)."""
+        found = {}
+        for kind in ("peaks", "minima"):
+            low, high = parts.floor(lambda a, _, kind=kind: a[kind])
+            columns = {"real": parts.real[kind][0], "generated": parts.generated[kind][0]}
+            columns |= {"floor_low": low, "floor_high": high}
+            found |= {f"{kind}_{key}": ("threshold", column, {"units": ""}) for key, column in columns.items()}
+        threshold = ("threshold", _DRAWN_HEIGHTS, {"units": "", "long_name": "threshold / σ"})
+        return xr.Dataset(found, coords={"threshold": threshold}, attrs={"of": self.views.title("values")})
+
+
+def _count(kind: str, place: int) -> Value:
+    return lambda a: a[kind][:, place]
 
 
 def _pdf_score(edges: np.ndarray, std: float, units: str) -> Score:

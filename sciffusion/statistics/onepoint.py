@@ -6,7 +6,6 @@ statistics look at them. All but `wasserstein` keep ``sample``.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ import xarray as xr
 from sciffusion.statistics.grid import batches, grid_dims, is_open, name_of
 from sciffusion.units import inverse_unit
 
-__all__ = ["moments", "pdf", "peak_counts", "quantiles", "wasserstein"]
+__all__ = ["minimum_counts", "moments", "pdf", "peak_counts", "quantiles", "wasserstein"]
 
 
 def pdf(field: xr.DataArray, bins: int | Sequence[float] | np.ndarray = 100) -> xr.DataArray:
@@ -198,28 +197,75 @@ def peak_counts(field: xr.DataArray, thresholds: Sequence[float] | np.ndarray) -
     >>> peak_counts(xr.DataArray([[0.0, 2.0, 0.0, 5.0, 1.0]], dims=("sample", "x")), [1, 3]).values
     array([[2., 1.]])
     """
-    levels = np.asarray(thresholds, dtype=np.float64)
-    periodic = [not ends for ends in is_open(field)]
+    return _extrema(field, thresholds, 1).rename("peaks").assign_attrs(units="", long_name="peak counts")
 
-    def count(values: np.ndarray) -> np.ndarray:
-        heights = np.sort(_peaks(values, periodic))
-        return len(heights) - np.searchsorted(heights, levels, side="right")
 
-    coords = {"threshold": ("threshold", levels, {"units": str(field.attrs.get("units", ""))})}
-    return _each(field, count, "threshold", coords).rename("peaks").assign_attrs(units="", long_name="peak counts")
+def minimum_counts(field: xr.DataArray, thresholds: Sequence[float] | np.ndarray) -> xr.DataArray:
+    """Count the minima of each sample that are lower than each threshold: the peaks of the field turned over.
+
+    Parameters
+    ----------
+    field : DataArray (sample, [channel,] *grid)
+        Finite values; neighbors are those of `peak_counts`.
+    thresholds : sequence of float
+        [field units]
+
+    Returns
+    -------
+    DataArray (sample, [channel,] threshold)
+        Numbers of minima.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> minimum_counts(xr.DataArray([[3.0, 2.0, 3.0, 0.0, 1.0]], dims=("sample", "x")), [1, 3]).values
+    array([[1., 2.]])
+    """
+    return _extrema(field, thresholds, -1).rename("minima").assign_attrs(units="", long_name="minimum counts")
+
+
+def _extrema(field: xr.DataArray, thresholds: Sequence[float] | np.ndarray, sign: int) -> xr.DataArray:
+    """Count the peaks of the field times a sign that are higher than the thresholds times that sign."""
+    levels = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
+    order = np.argsort(sign * levels)
+    rising, periodic = (sign * levels)[order], [not ends for ends in is_open(field)]
+    kept = tuple(dim for dim in ("sample", "channel") if dim in field.dims)
+    rows = []
+    for values in batches(field, (*kept[1:], *grid_dims(field))):
+        flat = sign * values.reshape(-1, *values.shape[len(kept) :])
+        peaks = _peaks(flat, periodic)
+        # of each peak, how many thresholds are lower
+        below = np.searchsorted(rising, flat[peaks], side="left")
+        sample = np.repeat(np.arange(len(flat)), peaks.reshape(len(flat), -1).sum(axis=1))
+        size = levels.size + 1
+        numbers = np.bincount(sample * size + below, minlength=size * len(flat)).reshape(-1, size)
+        counts = np.empty((len(flat), levels.size))
+        counts[:, order] = numbers[:, :0:-1].cumsum(axis=1)[:, ::-1]
+        rows.append(counts.reshape(*values.shape[: len(kept)], -1))
+    labels = {name: coord for name, coord in field.coords.items() if set(coord.dims) <= set(kept)}
+    labels["threshold"] = xr.DataArray(levels, dims="threshold", attrs={"units": str(field.attrs.get("units", ""))})
+    return xr.DataArray(np.concatenate(rows), dims=(*kept, "threshold"), coords=labels)
 
 
 def _peaks(values: np.ndarray, periodic: list[bool]) -> np.ndarray:
-    """Return the heights of the pixels that are higher than all their neighbors."""
-    padded = values
-    for axis, wraps in enumerate(periodic):
+    """Return which pixels (batch, *grid) are higher than all their neighbors, one axis after the other.
+
+    A pixel is compared with the highest of the pixels beside it and their neighbors along the axes before.
+    """
+    peaks, top = np.ones(values.shape, dtype=bool), values
+    for axis, wraps in enumerate(periodic, 1):
         width = [(1, 1) if a == axis else (0, 0) for a in range(values.ndim)]
-        padded = np.pad(padded, width, mode="wrap") if wraps else np.pad(padded, width, constant_values=-np.inf)
-    highest = np.ones(values.shape, dtype=bool)
-    for offset in itertools.product((0, 1, 2), repeat=values.ndim):
-        if any(step != 1 for step in offset):
-            highest &= values > padded[tuple(slice(o, o + n) for o, n in zip(offset, values.shape))]
-    return values[highest]
+        padded = np.pad(top, width, mode="wrap") if wraps else np.pad(top, width, constant_values=-np.inf)
+        before, after = (padded[(slice(None),) * axis + (slice(o, o + values.shape[axis]),)] for o in (0, 2))
+        beside = np.maximum(before, after)
+        peaks &= values > beside
+        top = np.maximum(top, beside)
+    return peaks
 
 
 def _each(field: xr.DataArray, function, dim: str, coords: dict) -> xr.DataArray:

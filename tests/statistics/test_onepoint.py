@@ -7,7 +7,11 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sciffusion.statistics import moments, pdf, peak_counts, quantiles, wasserstein
+from sciffusion.statistics import minimum_counts, moments, pdf, peak_counts, quantiles, wasserstein
+from sciffusion.statistics.extent import Views
+from sciffusion.statistics.fieldvalues import PEAK_HEIGHTS, Peaks
+from sciffusion.statistics.split import halves, weights
+from sciffusion.statistics.statistic import Parts, measure
 
 
 def field_of(values, boundary="periodic", units="K"):
@@ -109,6 +113,68 @@ def test_peaks_equal_a_search_pixel_by_pixel(shape, boundary):
     assert found.threshold.attrs["units"] == "K"
 
 
+@pytest.mark.parametrize("shape", [(31,), (11, 8), (5, 6, 4)])
+@pytest.mark.parametrize("boundary", ["periodic", "zero"])
+def test_minima_equal_a_search_pixel_by_pixel_and_peaks_of_the_field_turned_over(shape, boundary):
+    field = field_of(gaussian(shape, samples=3), boundary)
+    levels = [100.0, 2.0, 6.0, 4.0]  # in any order
+    expected = [[np.sum(-naive_peaks(-v, boundary == "periodic") < level) for level in levels] for v in field.values]
+    found = minimum_counts(field, levels)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found, peak_counts(-field, [-level for level in levels]))
+    assert found.threshold.values.tolist() == levels
+    assert found.threshold.attrs["units"] == "K"
+    assert list(found.group) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("counts", [peak_counts, minimum_counts])
+def test_plateaus_and_heights_at_the_threshold_do_not_count(counts):
+    sign = 1 if counts is peak_counts else -1
+    values = sign * np.array([[0.0, 2.0, 2.0, 0.0, 3.0, 0.0, 1.0, 0.0], [0.0] * 8])
+    found = counts(field_of(values), [0.0, sign * 1.0, sign * 3.0, sign * 2.5])
+    np.testing.assert_array_equal(found, [[2, 1, 0, 1], [0, 0, 0, 0]])
+
+
+def test_minima_of_channels_are_counted_each_by_itself():
+    values = gaussian((3, 8, 9)).reshape(4, 3, 8, 9)
+    field = xr.DataArray(values, dims=("sample", "channel", "y", "x")).transpose("y", "sample", "x", "channel")
+    found = minimum_counts(field, [4.0, 6.0])
+    assert found.dims == ("sample", "channel", "threshold")
+    for i in range(3):
+        np.testing.assert_array_equal(found[:, i], minimum_counts(field.isel(channel=i), [4.0, 6.0]))
+
+
+def test_peaks_and_minima_of_two_sets_are_scored_at_their_heights():
+    real, generated = (field_of(gaussian((24, 24), samples=20, seed=seed)) for seed in (0, 1))
+    views = Views.of(real, generated, None)
+    statistic = Peaks.of(views)
+    ours, theirs = (measure([statistic], each)[0] for each in (real, generated))
+    first, second = halves(np.arange(20), 30, np.random.default_rng(0))
+    subsets = weights(first, 20), weights(second, 20), weights(second, 20)
+    parts = Parts.of(statistic, (ours, theirs), (np.arange(20), np.arange(20)), subsets)
+    scores = statistic.scores(ours)
+    kinds = [f"{kind}_{height:g}_sigma" for kind in ("peaks", "minima") for height in PEAK_HEIGHTS]
+    assert [score.name for score in scores] == kinds
+    heights = views.std * np.array(PEAK_HEIGHTS)
+    counts = [peak_counts(real, views.mean + heights), minimum_counts(real, views.mean - heights)]
+    expected = np.concatenate([each.mean("sample").values for each in counts])
+    np.testing.assert_allclose([score.value(parts.real)[0] for score in scores], expected)
+    relative = [abs(score.value(parts.generated) / score.value(parts.real) - 1)[0] for score in scores]
+    np.testing.assert_allclose([score.distance(parts.generated, parts.real)[0] for score in scores], relative)
+    curves = statistic.curves(parts)
+    columns = ("real", "generated", "floor_low", "floor_high")
+    assert set(curves) == {f"{kind}_{column}" for kind in ("peaks", "minima") for column in columns}
+    np.testing.assert_allclose(curves["peaks_real"].sel(threshold=[1, 2, 3]), expected[:3])
+    np.testing.assert_allclose(curves["minima_real"].sel(threshold=[-1, -2, -3]), expected[3:])
+
+
+def test_minima_that_the_real_set_lacks_are_not_scored():
+    squares = field_of(gaussian((24, 24), mean=0.0) ** 2)
+    statistic = Peaks.of(Views.of(squares, squares, False))
+    names = [score.name for score in statistic.scores(measure([statistic], squares)[0])]
+    assert names == ["peaks_1_sigma", "peaks_2_sigma", "peaks_3_sigma"]
+
+
 def test_peaks_of_white_noise_are_one_in_nine_pixels():
     found = peak_counts(field_of(gaussian((200, 200), samples=10)), [-100.0])
     assert float(found.mean()) / 40000 == pytest.approx(1 / 9, rel=0.02)
@@ -135,6 +201,12 @@ def test_what_cannot_be_measured_is_refused_in_words():
     with pytest.raises(ValueError, match="all values of 'field' are 1"):
         pdf(xr.ones_like(field), 10)
     field.values[3, 0, 0] = np.nan
-    for statistic in (lambda f: pdf(f, [0, 1]), moments, lambda f: peak_counts(f, [0]), lambda f: quantiles(f, 0.5)):
+    for statistic in (
+        lambda f: pdf(f, [0, 1]),
+        moments,
+        lambda f: peak_counts(f, [0]),
+        lambda f: minimum_counts(f, [0]),
+        lambda f: quantiles(f, 0.5),
+    ):
         with pytest.raises(ValueError, match="sample 3 of 'field' has 1 values that are not finite"):
             statistic(field)
