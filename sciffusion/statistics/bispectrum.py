@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from sciffusion.statistics.extent import Views
-from sciffusion.statistics.grid import Grid, chunks, good_pixels, grid_dims, name_of
+from sciffusion.statistics.grid import Grid, chunks, grid_dims
 from sciffusion.statistics.statistic import Averages, Measured, Parts, Score, Statistic
 from sciffusion.statistics.triangles import Triangles
 from sciffusion.statistics.window import open_window
@@ -94,25 +94,17 @@ def bispectrum(
     kept = tuple(dim for dim in ("sample", "channel") if dim in field.dims)
     ordered = field.transpose(*kept, *grid_dims(field))
     measured = Triangles.of(ordered, edges, triangles)
-    apodized = open_window(ordered, window)
+    weight = open_window(ordered, window)
     rows, start = [], 0
     for part in chunks(ordered):
-        _check_mask(part, start)
-        rows.append(measured.measure(part, apodized, reduced))
+        rows.append(measured.measure(part, weight, start, reduced))
         start += len(rows[-1])
     labels = {name: coord for name, coord in field.coords.items() if set(coord.dims) <= set(kept)}
     return _labelled(np.concatenate(rows), field, kept, {**labels, **measured.coords}, reduced)
 
 
-def _check_mask(part: xr.DataArray, start: int) -> None:
-    none = ~good_pixels(part).any(axis=tuple(part.get_axis_num(dim) for dim in grid_dims(part)))
-    if none.any():
-        bad = start + int(np.argmax(none.reshape(len(none), -1).any(axis=1)))
-        raise ValueError(f"sample {bad} of {name_of(part)} has no good pixel; drop it, or mend the mask")
-
-
 def _labelled(
-    found: np.ndarray, field: xr.DataArray, kept: tuple[str, ...], coords: dict[str, Any], reduced: bool
+    found: np.ndarray, field: xr.DataArray, kept: tuple[str, ...], coords: dict[Any, Any], reduced: bool
 ) -> xr.DataArray:
     grid, units = Grid.of(field), str(field.attrs.get("units", ""))
     cubed = " ".join(filter(None, (power_unit("", units, 3), power_unit("", grid.units, 2 * len(grid.dims)))))
@@ -204,7 +196,12 @@ class Bispectrum(Statistic):
             attrs = {"units": template.attrs["units"]}
             found |= {f"{name}_{key}": ("triangle", column, attrs) for key, column in columns.items()}
         attrs = {f"{name}_of": self._title(name) for name in self.templates}
-        return xr.Dataset(found, coords=self.templates["bispectrum"].coords, attrs=attrs)
+        coords = self.templates["bispectrum"].coords
+        sides = np.where(coords["shape"] == "isosceles", coords["k3"], coords["k1"])
+        names = [f"{shape} {k:.2g}" for shape, k in zip(coords["shape"].values, sides)]
+        units = f" [{coords['k1'].attrs['units']}]" if coords["k1"].attrs["units"] else ""
+        triangle = ("triangle", names, {"long_name": f"k of triangles{units}, of isosceles ones k3"})
+        return xr.Dataset(found, coords={**coords, "triangle": triangle}, attrs=attrs)
 
 
 def _views(views: Views, part: xr.DataArray) -> dict[str, xr.DataArray]:

@@ -16,7 +16,8 @@ import numpy as np
 import scipy.fft
 import xarray as xr
 
-from sciffusion.statistics.grid import Grid, good_pixels, name_of
+from sciffusion.statistics.apodize import apodized
+from sciffusion.statistics.grid import Grid, name_of
 from sciffusion.units import k_unit
 
 __all__ = ["Shell", "Triangles"]
@@ -54,7 +55,7 @@ class Shell:
     def places(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return where the modes are in the transform of a smaller grid."""
         wrapped = tuple(np.mod(m, n) for m, n in zip(self.integers, shape))
-        return np.ravel_multi_index(wrapped, (*shape[:-1], shape[-1] // 2 + 1))
+        return np.asarray(np.ravel_multi_index(wrapped, (*shape[:-1], shape[-1] // 2 + 1)))
 
 
 @dataclass(frozen=True)
@@ -118,37 +119,37 @@ class Triangles:
         number = ("triangle", self.count, {"units": "", "long_name": "triples of modes"})
         return {**sides, "shape": ("triangle", shape, {"units": "", "long_name": "shape"}), "triangles": number}
 
-    def measure(self, part: xr.DataArray, window: np.ndarray | None, reduced: bool = False) -> np.ndarray:
+    def measure(
+        self, part: xr.DataArray, window: np.ndarray | None, start: int = 0, reduced: bool = False
+    ) -> np.ndarray:
         """Return the bispectra ([sample, channel,] triangle) of samples in memory, grid dims last."""
-        leading = part.shape[: part.ndim - len(self.grid.sizes)]
-        values = part.values.reshape(-1, *self.grid.sizes)
-        weight = None
-        if window is not None or "mask" in part.coords:
-            weight = good_pixels(part).reshape(values.shape) * (1.0 if window is None else window)
+        values, weight = apodized(part, window, start)
+        leading = values.shape[: values.ndim - len(self.grid.sizes)]
+        flat = values.reshape(-1, *self.grid.sizes)
+        axes = tuple(range(1, flat.ndim))
+        ones = np.ones(flat.shape[:1] + (1,) * len(axes)) if weight is None else weight.reshape(flat.shape)
+        second, third = ((ones**p).mean(axis=axes)[:, None] for p in (2, 3))
         step = max(1, _BLOCK // int(np.prod(self.grid.sizes)))
-        blocks = [slice(start, start + step) for start in range(0, len(values), step)]
-        rows = [self._measure(values[b], None if weight is None else weight[b], reduced) for b in blocks]
+        rows = []
+        for first in range(0, len(flat), step):
+            block = slice(first, first + step)
+            modes = self._modes(flat[block])
+            found = self._sums(modes) / (self.count * self.grid.volume * third[block])
+            rows.append(found / self._products(modes, second[block]) if reduced else found)
         return np.concatenate(rows).reshape(*leading, -1)
 
-    def _measure(self, values: np.ndarray, weight: np.ndarray | None, reduced: bool) -> np.ndarray:
-        axes = tuple(range(1, values.ndim))
-        second, third = 1.0, 1.0
-        if weight is None:
-            x = values - values.mean(axis=axes, keepdims=True)
-        else:
-            mean = (weight * values).sum(axis=axes, keepdims=True) / weight.sum(axis=axes, keepdims=True)
-            x = (values - mean) * weight
-            second, third = ((weight**p).mean(axis=axes).reshape(-1, 1) for p in (2, 3))
+    def _modes(self, values: np.ndarray) -> list[np.ndarray]:
+        """Return the modes of each shell (sample, mode)."""
         cell = self.grid.volume / np.prod(self.grid.sizes)
-        plane = cell * np.asarray(scipy.fft.rfftn(x, axes=axes)).reshape(len(x), -1)
-        modes = [plane[:, shell.where] for shell in self.shells]
-        found = self._sums(modes) / (self.count * self.grid.volume * third)
-        if not reduced:
-            return found
+        plane = np.asarray(scipy.fft.rfftn(values, axes=tuple(range(1, values.ndim)))).reshape(len(values), -1)
+        return [cell * plane[:, shell.where] for shell in self.shells]
+
+    def _products(self, modes: list[np.ndarray], second: np.ndarray) -> np.ndarray:
+        """Return the sum of the products of two powers, nan for a constant sample."""
         powers = [(np.abs(m) ** 2 @ s.times) / max(s.times.sum(), 1) for m, s in zip(modes, self.shells)]
-        p1, p2, p3 = (np.stack(powers, axis=1) / (self.grid.volume * second))[:, self.triangles.T].transpose(1, 0, 2)
-        with np.errstate(invalid="ignore"):  # of a constant sample
-            return found / (p1 * p2 + p2 * p3 + p3 * p1)
+        each = (np.stack(powers, axis=1) / (self.grid.volume * second))[:, self.triangles]
+        total = sum(each[..., i] * each[..., i - 1] for i in range(3))
+        return np.where(total > 0, total, np.nan)
 
     def _sums(self, modes: list[np.ndarray]) -> np.ndarray:
         """Return the sums of products over the triples of each triangle (sample, triangle)."""
@@ -158,9 +159,8 @@ class Triangles:
             axes = tuple(range(1, first.ndim))
             product = np.asarray(scipy.fft.rfftn(first * second, axes=axes, norm="forward")).reshape(len(first), -1)
             for row, (third, places) in pair.thirds.items():
-                closing = product[:, places]
-                others = modes[third]
-                real = closing.real * others.real + closing.imag * others.imag
+                a, b = product[:, places], modes[third]
+                real = np.real(a) * np.real(b) + np.imag(a) * np.imag(b)
                 sums[:, row] = real @ self.shells[third].times
         return sums
 
@@ -174,7 +174,7 @@ class Triangles:
             third = np.max([self.shells[i].reach for i in thirds], axis=0)
             # the fewest pixels that hold the sum of three wavenumbers along each axis, and each wavenumber
             reach = np.maximum(self.shells[pair[0]].reach + self.shells[pair[1]].reach + third, 2 * third)
-            shape = tuple(scipy.fft.next_fast_len(int(r) + 1, real=True) for r in reach)
+            shape: tuple[Any, ...] = tuple(scipy.fft.next_fast_len(int(r) + 1, real=True) for r in reach)
             places = [self.shells[i].places(shape) for i in np.unique(pair)]
             closing = {int(row): (int(i), self.shells[i].places(shape)) for row, i in zip(rows, thirds)}
             found.append(_Pair(tuple(int(i) for i in np.unique(pair)), shape, places, closing))

@@ -146,9 +146,7 @@ def test_gaussian_fields_have_none_and_scatter_as_they_should(shape):
     pull = found / variance**0.5
     assert float(pull.std()) == pytest.approx(1, abs=0.05)
     np.testing.assert_allclose(pull.std("sample"), 1, atol=0.25)
-    mean = pull.mean("sample") * 600**0.5
-    assert float(abs(mean).max()) < 4.5
-    assert float((mean**2).mean()) < 2.5
+    assert float(abs(pull.mean("sample")).max()) * 600**0.5 < 4.5
 
 
 @pytest.mark.parametrize("shape", [(96,), (40, 40), (18, 18, 18)])
@@ -255,9 +253,8 @@ def test_what_cannot_be_measured_is_refused():
         bispectrum(field, window="box")
     with pytest.raises(ValueError, match="sample 1 of 'map' has 1 values"):
         bispectrum(field.where((field.sample != 1) | (field.x > 0) | (field.y > 0)))
-    bad = labelled(field.values, mask=np.arange(2)[:, None, None] * np.ones((2, 24, 24), bool))
     with pytest.raises(ValueError, match="sample 1 of 'map' has no good pixel"):
-        bispectrum(bad)
+        bispectrum(labelled(field.values, mask=np.arange(2)[:, None, None] * np.ones((2, 24, 24), bool)))
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "reflect"])
@@ -288,6 +285,9 @@ def test_a_comparison_by_it(shape, boundary):
     assert "squeezed" in scores["bispectrum_squeezed"].label
     curves = statistic.curves(parts)
     assert curves.sizes["triangle"] == samples[0]["bispectrum"].shape[1]
+    assert set(curves["triangle"].values) >= {
+        f"squeezed {float(k):.2g}" for k in curves["k1"][curves["shape"] == "squeezed"]
+    }
     assert curves["bispectrum_real"].attrs["units"] == statistic.templates["bispectrum"].attrs["units"]
     assert (curves["bispectrum_floor_low"] <= curves["bispectrum_floor_high"]).all()
     np.testing.assert_allclose(curves["log_bispectrum_generated"], samples[1]["log_bispectrum"].mean(axis=0))
