@@ -130,4 +130,5 @@ def fitting(
         usual: list[Statistic] = [Flux(pixels), FluxDistribution(pixels), Correlation(pixels)]
         return usual + [_OF_SPECTRA[name].of(real, generated) for name in diagnostics]
     views = Views.of(real, generated, log)
-    return [Power.of(real, views), OnePoint.of(views), Peaks.of(views), *(_OF_FIELDS[name].of(real, views) for name in diagnostics)]
+    more = [_OF_FIELDS[name].of(real, views) for name in diagnostics]
+    return [Power.of(real, views), OnePoint.of(views), Peaks.of(views), *more]
