@@ -184,6 +184,15 @@ def test_siblings_are_no_evidence():
     assert rows_of(real, generated, splits=2)["pqm"]["p_value"] == 0.001
 
 
+def test_one_group_teaches_a_classifier_nothing():
+    real, generated = np.random.default_rng(14).normal(size=(2, 60, 3))
+    groups = np.arange(60) // 5, np.full(60, 99)
+    parts = parts_of(Pixelwise(), real, generated, splits=2, groups=groups)
+    found = {score.name: score.test(parts) for score in parts_scores(parts) if score.test}
+    assert np.isnan(found.pop("classifier_toy"))
+    assert all(p >= 1 / 14 for p in found.values())  # one of thirteen groups has changed sides
+
+
 def test_without_tests_neither_classifier_nor_p_values():
     real, generated = np.random.default_rng(8).normal(size=(2, 60, 3))
     rows = rows_of(real, generated, Pixelwise(tests=False), splits=5)
