@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sciffusion.statistics import (
-    energy_distance,
-    frechet_distance,
-    maximum_mean_discrepancy,
-    precision_recall,
-)
+from sciffusion.statistics import energy_distance, frechet_distance, maximum_mean_discrepancy, precision_recall
 from sciffusion.statistics.features import Features, SpectralFeatures
 from sciffusion.statistics.manifold import Whitening
 from sciffusion.statistics.pixels import Pixels
