@@ -150,7 +150,7 @@ def plot_nearest(distances: xr.Dataset, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     distances : Dataset
-        From `sciffusion.statistics.nearest`.
+        From `sciffusion.statistics.nearest`, or with the threshold of near copies from `memorization_test`.
     ax : Axes, optional
 
     Returns
@@ -160,6 +160,10 @@ def plot_nearest(distances: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax = Figure(figsize=(5.0, 3.8), layout="constrained").subplots() if ax is None else ax
     every = np.concatenate([distances[which].values for which in ("heldout", "generated")])
     least = 0.5 * every[every > 0].min() if (every > 0).any() else 1.0  # exact copies lie at the left edge
+    threshold = distances.attrs.get("threshold", 0.0)
+    if threshold > 0.1 * least:
+        least = min(least, 0.8 * threshold)
+        ax.axvline(threshold, color="0.5", lw=0.8, ls="--", label=f"below: {distances.attrs['copies']} copies")
     for which, color in (("heldout", REAL), ("generated", GENERATED)):
         values = np.sort(np.maximum(distances[which].values, least))
         share = (np.arange(len(values)) + 1) / len(values)
