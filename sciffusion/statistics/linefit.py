@@ -14,9 +14,10 @@ from scipy.special import erf
 
 from sciffusion.statistics.bands import Spectra
 
-__all__ = ["FITTED", "fit_halpha"]
+__all__ = ["FITTED", "WIDTH", "fit_halpha"]
 
 FITTED = ("Halpha", "NII_6584")
+WIDTH = "Halpha_width"
 _HALPHA, _NII_BLUE, _NII_RED = 6564.61, 6549.85, 6585.27
 """Vacuum wavelengths [Angstrom]."""
 _RATIO = 3.05
@@ -28,10 +29,14 @@ _RESOLVED = 0.5 * (_NII_RED - _HALPHA)
 """Widest pixels at rest, two between the lines [Angstrom]."""
 _LEAST = 0.9
 _STEP = 0.01
+_SIGNIFICANT = 5.0
+"""Flux of H alpha, in units of its error by the scatter about the fit, below which nothing tells the width."""
+_FARTHEST = 0.2
+"""Part by which the width may depart from the best of the grid, whose steps are 14 %: farther it is not linear."""
 
 
 def fit_halpha(part: Spectra) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """Return the fluxes of H alpha and [N II] 6583 and their errors (sample,).
+    """Return the fluxes of H alpha and [N II] 6583, their one width, and the errors of these (sample,).
 
     Pixels count alike, so that the same is measured of spectra with and without ``ivar``. nan where the window of 6480
     to 6660 Angstrom is not inside, less than 90 % of its pixels are good, or pixels are wider than half the distance of
@@ -44,23 +49,24 @@ def fit_halpha(part: Spectra) -> dict[str, tuple[np.ndarray, np.ndarray | None]]
     Returns
     -------
     dict
-        By the names of `FITTED`: fluxes [flux × Angstrom, as observed], and errors or None without ``ivar``.
+        By the names of `FITTED`: fluxes [flux × Angstrom, as observed], and errors or None without ``ivar``. By
+        `WIDTH`: the standard deviation of the lines [Angstrom, at rest], with the resolution of the spectrum in it; nan
+        where the flux of H alpha is less than 5 of its errors, as the scatter about the fit tells them.
     """
     near = part.near(*_WINDOW)
     inside = np.isfinite(near.weights(_WINDOW, _LEAST).sum(axis=1))
     usable = inside & (np.diff(near.edges).max() <= _RESOLVED * np.where(inside, near.stretch, 1))
-    values = np.full((2, len(usable)), np.nan)
+    values = np.full((3, len(usable)), np.nan)
     errors = None if near.variance is None else values.copy()
     if usable.any():
         place, rows = _places(near, near.stretch[usable]), np.flatnonzero(usable)[:, None]
         fit = _Fit.of(near, place, rows)
-        weights = fit.weights(fit.best_width())
-        values[:, usable] = np.einsum("sjp,sp->js", weights, fit.flux)
+        values[:, usable], weights = fit.fitted(fit.best_width())
         if errors is not None and near.variance is not None:
             variance = np.where(fit.good > 0, near.variance[rows, place], 0)[:, None]
             error = np.sqrt((weights**2 * variance).sum(axis=2)).T
             errors[:, usable] = np.where(np.isfinite(error), error, np.nan)
-    return {name: (values[j], None if errors is None else errors[j]) for j, name in enumerate(FITTED)}
+    return {name: (values[j], None if errors is None else errors[j]) for j, name in enumerate((*FITTED, WIDTH))}
 
 
 def _places(near: Spectra, stretch: np.ndarray) -> np.ndarray:
@@ -112,13 +118,27 @@ class _Fit:
             best, least = np.where(square < least, width, best), np.minimum(square, least)
         return best
 
-    def weights(self, width: np.ndarray) -> np.ndarray:
-        """Return by what each pixel counts in the fluxes of H alpha and [N II], with the width free around `width`."""
+    def fitted(self, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return both fluxes and the width (number, sample), free around `width`, and by what each pixel counts."""
+        columns = self._columns_of_width(width)
+        solution = _solution(columns)
+        amounts = np.einsum("scp,sp->cs", solution, self.flux)
+        left = self.flux - np.einsum("scp,cs->sp", columns, amounts)
+        free = np.maximum(self.good.sum(axis=1) - columns.shape[1], 1)
+        error = np.sqrt((left**2).sum(axis=1) / free * (solution[:, 2] ** 2).sum(axis=1))
+        change = np.clip(2 * _STEP * amounts[4], -_FARTHEST, _FARTHEST)
+        told = np.where(amounts[2] > _SIGNIFICANT * error, width * (1 + change), np.nan)
+        weights = solution[:, 2:5]
+        weights[:, 2] *= 2 * _STEP * width[:, None]
+        return np.stack([amounts[2], amounts[3], told]), weights
+
+    def _columns_of_width(self, width: np.ndarray) -> np.ndarray:
+        """Return `columns` and the derivative by the width, the change by twice the part `_STEP` of it."""
         columns = self.columns(width)
         amounts = (_solution(columns) @ self.flux[..., None])[..., 0]
         change = self.columns(width * (1 + _STEP)) - self.columns(width * (1 - _STEP))
         derivative = np.einsum("scp,sc->sp", change, amounts)
-        return _solution(np.concatenate([columns, derivative[:, None]], axis=1))[:, 2:4]
+        return np.concatenate([columns, derivative[:, None]], axis=1)
 
 
 def _solution(columns: np.ndarray) -> np.ndarray:
