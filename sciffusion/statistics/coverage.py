@@ -9,14 +9,18 @@ the N candidates would hold less: of 25, their central 68 % hold 63 %. The truth
 from __future__ import annotations
 
 import numpy as np
+import scipy.stats
 import xarray as xr
 
-from sciffusion.statistics.grid import good_pixels, name_of
-from sciffusion.statistics.resampling import bootstrap_weights, group_numbers
+from sciffusion.statistics.asked import groups_of
+from sciffusion.statistics.draws import BandFilter, aligned
+from sciffusion.statistics.grid import good_pixels
+from sciffusion.statistics.resampling import bootstrap_weights
 
 __all__ = ["interval_coverage", "rank_histogram"]
 
 _DRAWS = 500
+_LEAST_GROUPS = 20
 
 
 def interval_coverage(truth: xr.DataArray, candidates: xr.DataArray, level: float = 0.68) -> xr.Dataset:
@@ -67,67 +71,91 @@ def interval_coverage(truth: xr.DataArray, candidates: xr.DataArray, level: floa
     return _summary(truth, inside, good, level)
 
 
-def rank_histogram(truth: xr.DataArray, candidates: xr.DataArray) -> xr.Dataset:
+def rank_histogram(
+    truth: xr.DataArray, candidates: xr.DataArray, band: tuple[float, float] | None = None
+) -> xr.Dataset:
     """Return how often the truth has each rank among its candidates.
 
     Parameters
     ----------
     truth, candidates
         As for `interval_coverage`.
+    band : tuple of float, optional
+        Keep the modes of truth and candidates with low <= k < high alone [rad per unit of the coordinates]; every axis
+        is taken as periodic, and bad pixels are zero before.
 
     Returns
     -------
     Dataset
         ``share`` (rank,) of the good pixels with as many candidates below the truth, its ``error`` by a bootstrap over
         objects, and ``expected``, 1 / (N + 1). High ends: candidates are too narrow; a slope: they are biased.
+        ``p_value`` is that of a smooth test (Neyman 1937) that all ranks are as frequent: the linear and the quadratic
+        polynomial of the rank, which see a bias and a wrong width (Jolliffe & Primo 2008, section 3), have the mean
+        zero. It is Hotelling's, of sums over the pixels of a group, so that pixels and siblings may be correlated in
+        any way (nan with fewer than 20 groups).
 
     Raises
     ------
     ValueError
-        If dims or sizes do not fit.
+        If dims or sizes do not fit, or no mode lies in the band.
     """
-    rank, good, count = _ranks(truth, candidates)
+    rank, good, count = _ranks(truth, candidates, band)
     rows = np.arange(len(rank))[:, None] * (count + 1)
     each = np.bincount((rows + rank.reshape(len(rank), -1)).ravel(), good.ravel(), len(rank) * (count + 1))
     each = each.reshape(len(rank), count + 1)
-    weights = bootstrap_weights(_groups(truth), _DRAWS)
-    drawn = weights @ each
+    group = groups_of(truth)
+    drawn = bootstrap_weights(group, _DRAWS) @ each
     error = (drawn / drawn.sum(axis=1, keepdims=True)).std(axis=0, ddof=1)
     variables = {
         "share": ("rank", each.sum(axis=0) / each.sum(), {"units": "", "long_name": "share of the pixels"}),
         "error": ("rank", error, {"units": ""}),
         "expected": ("rank", np.full(count + 1, 1 / (count + 1)), {"units": ""}),
+        "p_value": ((), _uniform_p(each, group), {"units": "", "long_name": "probability of ranks as uneven"}),
     }
     return xr.Dataset(variables, coords={"rank": np.arange(count + 1)})
 
 
-def _ranks(truth: xr.DataArray, candidates: xr.DataArray) -> tuple[np.ndarray, np.ndarray, int]:
+def _uniform_p(counts: np.ndarray, group: np.ndarray) -> float:
+    """Return the p-value of even ranks from the numbers of pixels of each rank (sample, rank)."""
+    groups, ranks = int(group.max()) + 1, counts.shape[1]
+    if groups < _LEAST_GROUPS:
+        return float("nan")
+    degrees = min(2, ranks - 1)  # more of them have skewed sums, and reject even ranks too often
+    powers = np.vander(np.linspace(-1, 1, ranks), degrees + 1, increasing=True)
+    basis = np.linalg.qr(powers)[0][:, 1:]  # of mean zero over even ranks
+    sums = np.zeros((groups, degrees))
+    np.add.at(sums, group, counts @ basis)
+    mean, covariance = sums.mean(axis=0), np.atleast_2d(np.cov(sums.T))
+    tiny = 1e-12 * (sums**2).mean() + np.finfo(np.float64).tiny
+    square = groups * mean @ np.linalg.solve(covariance + tiny * np.eye(degrees), mean)
+    free = groups - degrees
+    return float(scipy.stats.f.sf(square * free / (degrees * (groups - 1)), degrees, free))
+
+
+def _ranks(
+    truth: xr.DataArray, candidates: xr.DataArray, band: tuple[float, float] | None = None
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Return rank and goodness of each pixel of the truth, and the number of candidates; equal ones at random."""
-    truth = truth.transpose("sample", ...)
-    wanted = {**truth.sizes, "candidate": candidates.sizes.get("candidate", 0)}
-    if dict(candidates.sizes) != wanted or not wanted["candidate"]:
-        raise ValueError(
-            f"expected candidates of {name_of(truth)} with the sizes {wanted} and a dim 'candidate', got "
-            f"{dict(candidates.sizes)}"
-        )
-    every = candidates.transpose("sample", "candidate", *truth.dims[1:])
-    values = truth.values
+    truth, every = aligned(truth, candidates)
+    good = good_pixels(truth)
+    kept = None if band is None else BandFilter(truth, band)
+
+    def seen(values: np.ndarray) -> np.ndarray:
+        return values if kept is None else kept(np.where(good, values, 0))
+
+    values, count = seen(truth.values), every.sizes["candidate"]
     below, equal = np.zeros((2, *truth.shape), np.int64)
-    for i in range(wanted["candidate"]):
-        each = every.isel(candidate=i).values
+    for i in range(count):
+        each = seen(every.isel(candidate=i).values)
         below += each < values
         equal += each == values
     rank = below + np.random.default_rng(0).integers(0, equal + 1)
-    return rank, good_pixels(truth).astype(np.float64), wanted["candidate"]
-
-
-def _groups(truth: xr.DataArray) -> np.ndarray:
-    return group_numbers(truth["group"].values if "group" in truth.coords else None, truth.sizes["sample"])
+    return rank, good.astype(np.float64), count
 
 
 def _summary(truth: xr.DataArray, inside: np.ndarray, good: np.ndarray, level: float) -> xr.Dataset:
     truth = truth.transpose("sample", ...)
-    weights = bootstrap_weights(_groups(truth), _DRAWS)
+    weights = bootstrap_weights(groups_of(truth), _DRAWS)
     flat = [each.reshape(len(each), -1) for each in (inside, good)]
     with np.errstate(divide="ignore", invalid="ignore"):
         per_pixel = inside.sum(axis=0) / good.sum(axis=0)
