@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -132,7 +133,7 @@ class _Hats:
             raise ValueError(f"the ring must be wider than the core: ratio > 1, not {ratio}")
         grid, ends = Grid.of(field), is_open(field)
         lengths = _lags(grid, lags, ratio, name_of(field))
-        shape = tuple(
+        shape: tuple[Any, ...] = tuple(
             scipy.fft.next_fast_len(2 * n - 1, real=True) if open_ else n for n, open_ in zip(grid.sizes, ends)
         )
         offsets = tuple(np.rint(np.fft.fftfreq(n, 1 / n)) * spacing for n, spacing in zip(shape, grid.spacings))
@@ -268,7 +269,7 @@ class DeltaVariance(Statistic):
 
     def scores(self, real: Measured) -> list[Score]:
         """Return the mean relative difference over the lags."""
-        label = f"Δ-variance of {self.views.title('values')}, relative difference"
+        label = f"Δ-variance of {self.views.title('values')}, relative"
         return [Score("delta_variance", label, _relative, _mean, self.template.attrs["units"])]
 
     def curves(self, parts: Parts) -> xr.Dataset:

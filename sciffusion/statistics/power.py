@@ -13,16 +13,22 @@ modes k and -k of a real field one is independent, and these are counted.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.fft
 import scipy.sparse
 import xarray as xr
 
-from sciffusion.statistics.grid import Grid, batches, is_open, name_of
+from sciffusion.statistics.covariance import power_errors
+from sciffusion.statistics.grid import Grid, chunks, good_pixels, is_open, name_of
 from sciffusion.statistics.window import hann_variance, open_window
 from sciffusion.units import k_unit, power_unit
 
 __all__ = ["coherence", "power_errors", "power_spectrum", "transfer"]
+
+_Weighted = tuple[np.ndarray, np.ndarray | None]  # values, and weights that broadcast to them; None: all alike
 
 
 def power_spectrum(
@@ -37,11 +43,17 @@ def power_spectrum(
     The mean of each sample is taken out. Every axis is treated as periodic: without a window the step between the ends
     of an open axis adds power that falls as :math:`k^{-2}` along it, and hides a steeper spectrum.
 
+    With bad pixels (a coordinate ``mask``, True = bad, in dims of the field) it is a pseudo power spectrum: the field,
+    less its mean under the weight :math:`w` (window times good pixels), times w, the power divided by the mean of
+    :math:`w^2` of each sample, of a cross spectrum by that of :math:`w_a w_b`. White noise keeps its power. The mixing
+    of modes by the holes is not corrected (Hivon et al. 2002 go on to invert it): it fills up a steep spectrum at high
+    k, and fewer modes are independent than ``modes`` says.
+
     Parameters
     ----------
     field : DataArray ([sample, channel,] *grid)
-        Real values; every grid dim has an evenly spaced coordinate. Lengths and spacings may differ between
-        the axes. Lazy fields are read a few samples at a time.
+        Real, finite values, also under a mask; every grid dim has an evenly spaced coordinate. Lengths and spacings may
+        differ between the axes. Lazy fields are read a few samples at a time.
     other : DataArray, optional
         A second field on the same grid, with as many samples; the cross spectrum is the real part of
         :math:`\langle a b^* \rangle / V`.
@@ -66,7 +78,8 @@ def power_spectrum(
     ------
     ValueError
         If a coordinate is missing or unevenly spaced, a value is not finite (the sample is named), the grid is too
-        small for one whole shell, `other` lies on another grid, or the window is unknown.
+        small for one whole shell, `other` lies on another grid, the window is unknown, or a sample (a pair of them)
+        has no good pixel.
 
     Examples
     --------
@@ -95,40 +108,14 @@ def power_spectrum(
             "3 pixels an axis are needed"
         )
     dims = tuple(dim for dim in ("channel", *grid.dims) if dim in field.dims)
-    if other is None:
-        parts = [_power(values, values, shells) for values in batches(field, dims)]
-    else:
+    if other is not None:
         _same_grid(field, other, grid)
-        parts = [_power(a, b, shells) for a, b in zip(batches(field, dims), batches(other, dims))]
+    pair = (field,) if other is None else (field, other)
+    names, parts, start = " and ".join(name_of(each) for each in pair), [], 0
+    for found in zip(*(_weighted(each, dims, shells) for each in pair)):
+        parts.append(_power(found[0], found[-1], shells, start, names))
+        start += len(parts[-1])
     return _labelled(np.concatenate(parts), field, other, grid, shells)
-
-
-def power_errors(power: xr.DataArray) -> xr.DataArray:
-    r"""Return the scatter of a Gaussian field in each shell, :math:`\sigma_P = P / \sqrt{N_\mathrm{modes}}`.
-
-    Feldman, Kaiser & Peacock 1994, section 2.3, for a uniform density, with independent modes counted. It
-    is the scatter of one sample; the errors of a non-Gaussian field are larger, and `sciffusion.validate`
-    measures them between samples.
-
-    Parameters
-    ----------
-    power : DataArray (..., k)
-        From `power_spectrum`, with its coordinate ``modes``.
-
-    Returns
-    -------
-    DataArray
-        As `power`, in its units.
-
-    Examples
-    --------
-    >>> import xarray as xr
-    >>> power = xr.DataArray([8.0, 3.0], dims="k", coords={"modes": ("k", [4.0, 9.0])})
-    >>> power_errors(power).values
-    array([4., 1.])
-    """
-    errors = power / power["modes"] ** 0.5
-    return errors.rename("power_error").assign_attrs(power.attrs, long_name="Gaussian error of the power spectrum")
 
 
 def coherence(a: xr.DataArray, b: xr.DataArray, *, dim: str | None = None) -> xr.DataArray:
@@ -139,8 +126,7 @@ def coherence(a: xr.DataArray, b: xr.DataArray, *, dim: str | None = None) -> xr
     a, b : DataArray ([sample, channel,] *grid)
         Two fields on one grid, their samples paired.
     dim : str, optional
-        ``"sample"``: average the spectra over the samples before the ratio. The default is one coherence a
-        sample.
+        ``"sample"``: average the spectra over the samples before the ratio. The default is one coherence a sample.
 
     Returns
     -------
@@ -172,8 +158,7 @@ def transfer(a: xr.DataArray, b: xr.DataArray, *, dim: str | None = None) -> xr.
     a, b : DataArray ([sample, channel,] *grid)
         Two fields on one grid, in the same units.
     dim : str, optional
-        ``"sample"``: average the spectra over the samples before the ratio. The default is one transfer
-        function a sample.
+        ``"sample"``: average the spectra over the samples before the ratio. The default is one function a sample.
 
     Returns
     -------
@@ -199,10 +184,8 @@ def transfer(a: xr.DataArray, b: xr.DataArray, *, dim: str | None = None) -> xr.
             f"a transfer function needs two fields in the same units; these are in {units[0]!r} and {units[1]!r}"
         )
     first, second = (_averaged(power_spectrum(field), dim) for field in (a, b))
-    ratio = (first / second) ** 0.5
-    return ratio.rename("transfer").assign_attrs(
-        units="", long_name="transfer function", nyquist=first.attrs["nyquist"]
-    )
+    attrs = {"units": "", "long_name": "transfer function", "nyquist": first.attrs["nyquist"]}
+    return ((first / second) ** 0.5).rename("transfer").assign_attrs(attrs)
 
 
 def _averaged(power: xr.DataArray, dim: str | None) -> xr.DataArray:
@@ -218,9 +201,8 @@ class _Shells:
         integers = [np.rint(np.fft.fftfreq(n, 1 / n)) for n in grid.sizes]
         last = grid.sizes[-1]
         integers[-1] = np.arange(last // 2 + 1.0)
-        scaled = np.meshgrid(
-            *(m * (longest / length) for m, length in zip(integers, grid.lengths)), indexing="ij", sparse=True
-        )
+        scaled = (m * (longest / length) for m, length in zip(integers, grid.lengths))
+        scaled = np.meshgrid(*scaled, indexing="ij", sparse=True)
         radius = np.sqrt(np.asarray(sum(np.square(axis) for axis in scaled))).ravel()
         # The real transform leaves out the conjugates of all planes but the first and (even sizes) the last.
         planes = np.full(last // 2 + 1, 1.0)
@@ -242,27 +224,44 @@ class _Shells:
         self.window = window
         self.variance = 0.0
         if window is not None:
-            self.scale /= (window**2).mean()
             self.variance = hann_variance(grid.lengths, ends)
 
 
-def _power(a: np.ndarray, b: np.ndarray, shells: _Shells) -> np.ndarray:
-    """Return the shell averages of Re(a b*) for arrays (sample, [channel,] *grid)."""
-    a_k = _transform(a, shells)
-    b_k = a_k if b is a else _transform(b, shells)
+def _weighted(field: xr.DataArray, dims: tuple[str, ...], shells: _Shells) -> Iterator[_Weighted]:
+    for part in chunks(field):
+        part = part.transpose("sample", *dims)
+        weight = shells.window
+        if "mask" in part.coords:
+            weight = good_pixels(part) * (1.0 if weight is None else weight)
+        yield part.values, weight
+
+
+def _power(a: _Weighted, b: _Weighted, shells: _Shells, start: int, names: str) -> np.ndarray:
+    """Return the shell averages of Re(a b*); `start` is the number of the first sample."""
+    leading = a[0].shape[: a[0].ndim - len(shells.axes)]
+    square = _mean_square([each[1] for each in (a, b) if each[1] is not None], shells)
+    if np.any(square == 0):
+        where = start + int(np.argmin(square.reshape(leading[0], -1).min(axis=1)))
+        raise ValueError(f"sample {where} of {names} has no good pixel; drop it, or mend the mask")
+    a_k = _transform(*a, shells)
+    b_k = a_k if b is a else _transform(*b, shells)
     squared = np.real(a_k) * np.real(b_k) + np.imag(a_k) * np.imag(b_k)
-    leading = a.shape[: a.ndim - len(shells.axes)]
     averages = shells.average @ squared.reshape(int(np.prod(leading)), -1).T
-    return shells.scale * averages.T.reshape(*leading, -1)
+    return shells.scale * averages.T.reshape(*leading, -1) / square
 
 
-def _transform(values: np.ndarray, shells: _Shells) -> np.ndarray:
-    if shells.window is None:
+def _mean_square(weights: list[np.ndarray], shells: _Shells) -> np.ndarray:
+    """Return the mean product of the weights that there are of two fields, (1) or (sample, [channel,] 1)."""
+    return np.asarray(math.prod(weights, start=np.ones((1,) * len(shells.axes))).mean(axis=shells.axes))[..., None]
+
+
+def _transform(values: np.ndarray, weight: np.ndarray | None, shells: _Shells) -> np.ndarray:
+    if weight is None:
         centered = values - values.mean(axis=shells.axes, keepdims=True)
     else:
-        # the mean under the window: without it a constant would leak into the first shells
-        mean = np.average(values, axis=shells.axes, weights=np.broadcast_to(shells.window, values.shape), keepdims=True)
-        centered = (values - mean) * shells.window
+        # the mean under the weight: without it a constant would leak into the first shells
+        weight = np.broadcast_to(weight, values.shape)
+        centered = (values - np.average(values, axis=shells.axes, weights=weight, keepdims=True)) * weight
     return np.asarray(scipy.fft.rfftn(centered, axes=shells.axes, overwrite_x=True))
 
 

@@ -256,3 +256,161 @@ def test_contrasts():
         log_field(density)
     with pytest.raises(ValueError, match="positive mean"):
         density_contrast(-density)
+
+
+def masked(field, bad):
+    """Give a field (sample, *grid) a mask of its own dims."""
+    return field.assign_coords(mask=(field.dims[-np.ndim(bad) :], bad))
+
+
+def holes(shape, kind, seed):
+    """Scattered bad pixels, or one block of them."""
+    bad = np.random.default_rng(seed).random(shape) < 0.3
+    if kind == "block":
+        bad[:] = False
+        bad[(slice(None), *(slice(n // 4, n // 2) for n in shape[1:]))] = True
+    return bad
+
+
+@pytest.mark.parametrize("kind", ["random", "block"])
+@pytest.mark.parametrize("boundary", ["periodic", "zero"])
+@pytest.mark.parametrize("shape", [(64,), (24, 27), (9, 10, 12)])
+def test_white_noise_keeps_its_power_under_a_mask(shape, boundary, kind):
+    field = labelled(white(shape, samples=600))
+    for dim in field.dims[1:]:
+        field[dim].attrs["boundary"] = boundary
+    bad = holes(field.shape, kind, seed=1)
+    field.values[bad] = 1e3
+    power = power_spectrum(masked(field, bad), window="hann")
+    expected = 2.0**2 * 0.5 ** len(shape)
+    # with the mean under the window the first shell loses up to half of its power, under holes also some of the second
+    np.testing.assert_allclose(power.mean("sample")[2:], expected, rtol=0.15)
+    assert float(power.mean("sample")[2:].weighted(power.modes[2:]).mean()) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("shape", [(30,), (12, 9), (6, 5, 8)])
+def test_the_pseudo_spectrum_is_the_sum_over_the_good_pixels(shape):
+    """One sample after the other, from the definition; its weights as in Parseval's sum."""
+    a, b = (labelled(white(shape, samples=3, seed=seed)) for seed in (1, 2))
+    for field in (a, b):
+        for dim in field.dims[1:-1]:
+            field[dim].attrs["boundary"] = "periodic"
+    bad = [holes(a.shape, "random", seed) for seed in (3, 4)]
+    n = shape[-1]
+    window = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
+    axes = tuple(range(1, len(shape) + 1))
+    parts, weights = [], []
+    for field, mask in zip((a, b), bad):
+        weight = window * ~mask
+        mean = (field.values * weight).sum(axis=axes, keepdims=True) / weight.sum(axis=axes, keepdims=True)
+        parts.append((field.values - mean) * weight)
+        weights.append(weight)
+    first, second = (masked(field, mask) for field, mask in zip((a, b), bad))
+    cell = 0.5 ** len(shape)
+    for pair, fields in (((0, 0), (first, None)), ((0, 1), (first, second)), ((1, 0), (second, first))):
+        power = power_spectrum(*fields, window="hann", beyond_nyquist=True)
+        norm = (weights[pair[0]] * weights[pair[1]]).mean(axis=axes)
+        variance = (parts[pair[0]] * parts[pair[1]]).mean(axis=axes) / norm
+        means = [parts[i].mean(axis=axes) for i in pair]
+        volume = np.prod(shape) * cell
+        # Parseval without the mode k = 0, which a weight fills again
+        expected = variance - means[0] * means[1] / norm
+        np.testing.assert_allclose((2 * power.modes * power / volume).sum("k"), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_cross_spectrum_of_masked_copies_is_their_power():
+    field = masked(labelled(white((16, 12), samples=4)), holes((4, 16, 12), "random", 1))
+    np.testing.assert_allclose(power_spectrum(field, field), power_spectrum(field), rtol=1e-12)
+    np.testing.assert_allclose(coherence(field, field), 1, rtol=1e-9)
+    # one mask for all samples
+    shared = masked(labelled(field.values), field.mask.values[2])
+    np.testing.assert_allclose(power_spectrum(shared)[2], power_spectrum(field)[2], rtol=1e-12)
+    alone = power_spectrum(shared.isel(sample=2))
+    np.testing.assert_allclose(alone, power_spectrum(field)[2], rtol=1e-12)
+    # a mask of one of the two
+    bare, cross = labelled(field.values), power_spectrum(field, labelled(field.values))
+    mean = (bare.values * ~field.mask.values).mean(axis=(1, 2), keepdims=True)
+    assert np.isfinite(cross).all()
+    assert mean.shape == (4, 1, 1)
+    np.testing.assert_allclose(power_spectrum(bare, field), cross, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(20,), (12, 10), (6, 5, 8)])
+def test_a_constant_has_no_power_under_any_mask(shape):
+    field = labelled(np.full((2, *shape), 7.0))
+    power = power_spectrum(masked(field, holes(field.shape, "block", 1)), window="hann")
+    np.testing.assert_allclose(power, 0, atol=1e-25)
+
+
+def test_without_bad_pixels_a_mask_changes_nothing():
+    field = labelled(white((16, 12), samples=3))
+    for boundary in ("periodic", "zero"):
+        field["x"].attrs["boundary"] = boundary
+        clean = masked(field, np.zeros(field.shape, bool))
+        np.testing.assert_allclose(
+            power_spectrum(clean, window="hann"), power_spectrum(field, window="hann"), rtol=1e-12
+        )
+
+
+def test_samples_without_good_pixels_are_refused(monkeypatch):
+    from sciffusion.statistics import grid
+
+    monkeypatch.setattr(grid, "_BATCH_BYTES", 8 * 64 * 2)  # two samples at a time
+    field = labelled(white((8, 8), samples=5))
+    bad = holes(field.shape, "random", 1)
+    bad[3] = True
+    with pytest.raises(ValueError, match="sample 3 of 'field' has no good pixel"):
+        power_spectrum(masked(field, bad))
+    halves = np.zeros((2, 5, 8, 8), bool)
+    halves[0, 4, :4], halves[1, 4, 4:] = True, True
+    with pytest.raises(ValueError, match="sample 4 of 'field' and 'field' has no good pixel"):
+        power_spectrum(masked(field, halves[0]), masked(field, halves[1]))
+
+
+@pytest.mark.parametrize("method", ["jackknife", "bootstrap"])
+@pytest.mark.parametrize("shape", [(24,), (12, 12), (8, 8, 8)])
+def test_errors_of_the_mean_have_pulls_of_unit_variance(shape, method):
+    """Siblings of a group share an amplitude, so that their spectra are correlated."""
+    sets, groups, siblings = 60, 30, 4
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(sets * groups * siblings, *shape))
+    amplitude = rng.gamma(4, 1 / 4, sets * groups).repeat(siblings)  # of unit mean
+    power = power_spectrum(labelled(values, spacing=1.0)) * xr.DataArray(amplitude, dims="sample")
+    number = np.arange(groups).repeat(siblings)
+    pulls, apart = [], []
+    for part in np.split(np.arange(power.sizes["sample"]), sets):
+        one = power.isel(sample=part).assign_coords(group=("sample", number))
+        errors = power_errors(one, method, draws=300)
+        assert errors.dims == ("k",)
+        assert "group" not in errors.coords
+        pulls.append((one.mean("sample") - 1) / errors)
+        apart.append((one.mean("sample") - 1) / power_errors(one, method, group=None, draws=300))
+    # a t distribution of 29 degrees of freedom has the variance 29 / 27
+    outer = np.array(pulls)[:, -2:]
+    assert outer.std() == pytest.approx(np.sqrt(29 / 27), abs=0.25)
+    assert np.array(apart)[:, -2:].std() > 1.1 * outer.std()
+
+
+@pytest.mark.parametrize("method", ["jackknife", "bootstrap"])
+def test_five_copies_of_each_sample_are_worth_one(method):
+    field = labelled(white((16, 16), samples=12)).assign_coords(group=("sample", np.arange(12)))
+    once = power_spectrum(field)
+    copies = once.isel(sample=np.repeat(np.arange(12), 5))
+    np.testing.assert_allclose(power_errors(copies, method), power_errors(once, method), rtol=1e-9)
+    assert (power_errors(copies, method, group=None) < 0.6 * power_errors(once, method)).all()
+
+
+def test_the_jackknife_is_the_scatter_over_the_root_of_the_number_and_keeps_labels():
+    power = power_spectrum(labelled(white((3, 16, 16), samples=30), channel=True))
+    errors = power_errors(power, "jackknife")
+    np.testing.assert_allclose(errors, power.std("sample", ddof=1) / np.sqrt(30), rtol=1e-10)
+    assert errors.dims == ("channel", "k")
+    assert errors.attrs["units"] == power.attrs["units"] == "K^2 (Mpc/h)^2"
+    np.testing.assert_array_equal(errors.modes, power.modes)
+    np.testing.assert_allclose(power_errors(power, "bootstrap", draws=20_000), errors, rtol=0.05)
+    with pytest.raises(ValueError, match="unknown method 'gauss'; known are 'gaussian', 'jackknife' and 'bootstrap'"):
+        power_errors(power, "gauss")
+    with pytest.raises(ValueError, match=r"expected power spectra of samples \(sample, k\)"):
+        power_errors(power.mean("sample"), "jackknife")
+    with pytest.raises(ValueError, match="at least 2 groups, 30 samples are in 1"):
+        power_errors(power.assign_coords(group=("sample", np.zeros(30))), "jackknife")
