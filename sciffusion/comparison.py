@@ -149,12 +149,7 @@ class Comparison:
         (dim,) = found.dims
         labels = [found[dim], *(coord for key, coord in found.coords.items() if key != dim and coord.dims == (dim,))]
         columns = {str(column.name): column for column in (*labels, *found.data_vars.values())}
-        table = QTable(
-            {
-                name: Column(column.values, unit=_astropy(str(column.attrs.get("units", ""))))
-                for name, column in columns.items()
-            }
-        )
+        table = QTable({name: Column(column.values, unit=_column_unit(column)) for name, column in columns.items()})
         table.meta = self._meta()
         return table
 
@@ -318,6 +313,10 @@ def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 def _text(number: float | None, form: str) -> str:
     """Return a number in columns; a dash where there is none."""
     return f"{'–':>{form.split('.')[0]}}" if number is None else f"{number:{form}}"
+
+
+def _column_unit(column: xr.DataArray) -> Any:
+    return None if column.dtype.kind in "US" else _astropy(str(column.attrs.get("units", "")))
 
 
 def _astropy(units: str) -> Any:

@@ -265,6 +265,26 @@ def _two_sample(family: list[Row], _: _Context) -> Said:
     return [(f"{row['label']}: {_beyond(row)}", family)]
 
 
+def _copies(family: list[Row], context: _Context) -> Said:
+    row, found = family[0], context.results["nearest"]
+    number = int(row["score"])
+    some = ", ".join(str(each) for each in found["copied"].values[:5])
+    told = f"{number} samples are near copies" if number > 1 else "1 sample is a near copy"
+    leaked = f"; so are {row['real']:.0f} held-out ones: is the real set held out?" if row["real"] else ""
+    return [(f"{told} of training samples (number {some}{', …' if number > 5 else ''}){leaked}", family)]
+
+
+def _nearest(family: list[Row], context: _Context) -> Said:
+    if "copies" in context.names:
+        return []
+    where = "" if family[0]["name"] == "nearest" else " where these lie dense"
+    return [(f"samples are nearer to training samples than held-out ones are{where} (p = {_p(family[0])})", family)]
+
+
+def _p(row: Row) -> str:
+    return f"{row['p_value']:.2g}"
+
+
 def _response(family: list[Row], _: _Context) -> Said:
     return [
         (f"P(k) responds to {row['name'].removeprefix('response_')} differently, by {100 * row['score']:.0f} %", [row])
@@ -315,6 +335,8 @@ _FAMILIES: tuple[tuple[str, Callable[[list[Row], _Context], Said]], ...] = (
     (r"(log_)?bispectrum_\w+", _bispectrum),
     (r"(precision|recall|density|coverage)_\w+", _manifold),
     (r"(frechet|energy|mmd|classifier|pqm)_\w+", _two_sample),
+    (r"copies", _copies),
+    (r"nearest(_by_density)?", _nearest),
     (r"response_\w+", _response),
     (r"recovery_\w+_(slope|bias|coverage)", _recovery),
     (r".*", _general),

@@ -6,14 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
+from sciffusion.statistics.contrast import log_field
+from sciffusion.statistics.extent import Views
+from sciffusion.statistics.grid import is_spectrum, name_of
+from sciffusion.statistics.memorization import memorization_test
+from sciffusion.statistics.pairing import agreeing, by_channel
+
 __all__ = ["Memory", "Remembered"]
+
+SYMMETRIES = ("roll", "flip", "rotate90")
+_NO_FLOOR = {"median": None, "p95": None, "own": None}
+_EXACT = {"median": 0.0, "p95": 0.0, "own": None}
+"""Of copies: two halves of a real set hold none."""
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """What was found: lines of a table, judged, and the distances that a figure draws."""
+    """What was found: lines of a table, and the distances that a figure draws."""
 
     rows: list[dict[str, Any]]
     distances: xr.Dataset
@@ -21,12 +33,73 @@ class Remembered:
 
 @dataclass(frozen=True)
 class Memory:
-    """A search for copies of training samples."""
+    """A search for copies of training samples.
+
+    Attributes
+    ----------
+    train : DataArray (sample, [channel,] *grid)
+    symmetries : sequence of str or None
+        Under which copies are looked for; None: all that the grid allows, none for spectra.
+    """
 
     train: xr.DataArray
     symmetries: Sequence[str] | None
-    progress: bool
 
     def search(self, channel: str, real: xr.DataArray, generated: xr.DataArray, log: bool | None) -> Remembered:
-        """Look for copies in one channel."""
-        raise NotImplementedError
+        """Look for copies in one channel, in the logarithm where that is compared.
+
+        Siblings (samples of one group) are not independent: the probabilities are those of one sample a group.
+
+        Raises
+        ------
+        ValueError
+            If the training set lies on another grid or in other units, or there are too few held-out samples.
+        """
+        ours = {name: each for name, each, _ in by_channel(self.train, self.train)}
+        if channel not in ours:
+            raise ValueError(f"the training set has the channels {', '.join(ours) or 'one'}, and not {channel!r}")
+        train = agreeing(real, ours[channel].rename("training set"))[1].rename(f"training set {channel}".strip())
+        log = Views.of(real, generated, log).log if not is_spectrum(real) else False
+        train, real, generated = (log_field(each) if log else each for each in (train, real, generated))
+        symmetries = self.symmetries
+        if symmetries is None:
+            symmetries = () if is_spectrum(real) else SYMMETRIES
+        found = memorization_test(generated, train, real, symmetries=symmetries)
+        if found.attrs["shared_groups"] > 0:
+            raise ValueError(
+                f"{found.attrs['shared_groups']} groups (simulations, objects) of {name_of(real)} are in the training "
+                "set too; copies are told beside samples that the model never saw: give a held-out real set"
+            )
+        alone = [_one_of_each_group(each) for each in (generated, real)]
+        tested = found
+        if any(few.sizes["sample"] < each.sizes["sample"] for few, each in zip(alone, (generated, real))):
+            tested = memorization_test(alone[0], train, alone[1], symmetries=symmetries)
+        return Remembered(_rows(found, tested), found)
+
+
+def _one_of_each_group(field: xr.DataArray) -> xr.DataArray:
+    if "group" not in field.coords:
+        return field
+    return field.isel(sample=np.sort(np.unique(field["group"].values, return_index=True)[1]))
+
+
+def _rows(found: xr.Dataset, tested: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the lines; of copies the score is their number, beside held-out samples as near."""
+    copies = found.attrs["copies"]
+    nearest = [float(found[which].median()) for which in ("heldout", "generated")]
+    label = "distance to the nearest training sample"
+    return [
+        _row("copies", "near copies of training samples", _EXACT, float(copies), None)
+        | {"real": float(found.attrs["heldout_copies"]), "generated": float(copies)},
+        _row("nearest", f"{label}, p (closer than held out)", _NO_FLOOR, None, tested.attrs["p_value"])
+        | {"real": nearest[0], "generated": nearest[1], "units": "σ"},
+        _row("nearest_by_density", f"{label}, p by density", _NO_FLOOR, None, tested.attrs["decile_p_value"]),
+    ]
+
+
+def _row(name: str, label: str, floor: dict[str, Any], score: float | None, p_value: float | None) -> dict[str, Any]:
+    """Return a line as `sciffusion.statistics.statistic.Parts.row` has it."""
+    known = p_value is not None and np.isfinite(p_value)
+    numbers = {"k_min": None, "k_max": None, "all_samples": score, "real": None, "generated": None, "units": ""}
+    judged = {"score": score, "floor": dict(floor), "p_value": float(p_value) if known else None}
+    return {"name": name, "label": label} | numbers | judged

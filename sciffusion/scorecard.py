@@ -10,6 +10,11 @@ with the median m and the 95th percentile q of the floor d over the splits; c is
 statistic of Westfall & Young 1993, section 2.6, single step), and the limit is :math:`L_r = m_r + c\,(q_r - m_r)`. Real
 halves keep all their limits in 95 of 100 splits.
 
+Where two halves of the generated set are farther from each other than real halves, as after one rare high peak, a mean
+is known less well than the floor says. As in Welch's test the limit then takes the noise of both sets,
+:math:`L_r \sqrt{(1 + \rho_r^2)/2}` with the ratio :math:`\rho > 1` of the 95th percentiles. That a set scatters too
+much is told by the lines that measure scatter.
+
 A line has a level if its distance is within the number that the level asks for, **or** within its limit: more than what
 tells two real halves apart is asked of nobody. Where the limit is above that number, the sets are too small to tell,
 and the line says so.
@@ -19,7 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,15 +50,18 @@ class Criterion:
         Largest distance.
     floors : bool
         The numbers are multiples of the median floor.
-    p_value : float or None
+    p_silver : float or None
         Silver also goes to a test with a higher probability.
+    p_gold : float or None
+        Of a line that has a probability and no floor: gold goes to a higher one, and to nothing else.
     """
 
     bronze: float | None = None
     silver: float | None = None
     gold: float | None = None
     floors: bool = False
-    p_value: float | None = None
+    p_silver: float | None = None
+    p_gold: float | None = None
 
 
 _SECOND_BAND = Criterion(0.25, 0.10, 0.05)
@@ -72,8 +80,11 @@ _TABLE: tuple[tuple[str, Criterion], ...] = (
     (r"structure_function|delta_variance", Criterion(0.10, 0.05, 0.02)),
     (r"coherence", Criterion(0.10, 0.05, 0.02)),
     (r"frechet_\w+", Criterion(None, 5.0, 2.0, floors=True)),
-    (r"(energy|mmd|classifier|pqm)_\w+", Criterion(p_value=0.001)),
+    (r"(energy|mmd|classifier|pqm)_\w+", Criterion(p_silver=0.001)),
     (r"(precision|recall|density|coverage)_\w+", Criterion(0.5, 0.2)),
+    (r"copies", Criterion(0.0, 0.0, 0.0)),
+    (r"nearest", Criterion(p_gold=0.01)),
+    (r"nearest_by_density", Criterion(p_silver=0.0, p_gold=0.01)),
     (r"response_\w+", Criterion(0.30, 0.15)),
     (r"recovery_\w+_slope", Criterion(0.20, 0.10)),
     (r"recovery_\w+_bias", Criterion(0.6, 0.3)),
@@ -124,7 +135,7 @@ def calibrate(rows: Sequence[dict[str, Any]], floors: Sequence[np.ndarray]) -> f
     --------
     >>> rng = np.random.default_rng(0)
     >>> floors = [np.abs(rng.normal(size=400)) for _ in range(10)]
-    >>> row = {"name": "wasserstein", "k_min": None, "score": 0.5, "floor": {"median": 0.67, "p95": 1.96}}
+    >>> row = {"name": "wasserstein", "k_min": None, "score": 0.5, "floor": {"median": 0.67, "p95": 1.96, "own": 1.9}}
     >>> rows = [row | {"floor": dict(row["floor"]), "p_value": None} for _ in floors]
     >>> factor = calibrate(rows, floors)  # one of ten Gaussians beyond 2.8 sigma in 5 % of the splits
     >>> bool(1.4 < factor < 1.9), rows[0]["level"], rows[0]["differs"]
@@ -137,9 +148,16 @@ def calibrate(rows: Sequence[dict[str, Any]], floors: Sequence[np.ndarray]) -> f
     for row in rows:
         floor = row["floor"]
         known_floor = floor["median"] is not None and floor["p95"] is not None
-        floor["limit"] = floor["median"] + factor * (floor["p95"] - floor["median"]) if known_floor else None
+        floor["limit"] = _limit(floor, factor) if known_floor else None
         row |= _judged(row)
     return factor
+
+
+def _limit(floor: Mapping[str, Any], factor: float) -> float:
+    limit = floor["median"] + factor * (floor["p95"] - floor["median"])
+    if floor["own"] is None or not floor["own"] > floor["p95"] > 0:
+        return limit
+    return limit * float(np.sqrt((1 + (floor["own"] / floor["p95"]) ** 2) / 2))
 
 
 def _standardized(distances: np.ndarray) -> np.ndarray:
@@ -168,24 +186,29 @@ def _judged(row: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {name: getattr(asked, name) for name in LEVELS[1:]}
     if asked.floors and median is not None:
         numbers = {name: None if number is None else number * median for name, number in numbers.items()}
+    if limit is None and asked.p_gold is not None and row["p_value"] is not None:
+        differs = bool(row["p_value"] <= asked.p_gold)
+        return {"thresholds": numbers, "level": _lower(asked, row) if differs else "gold", "differs": differs} | _KNOWN
     if score is None or limit is None:
         return {"thresholds": numbers, "level": None, "differs": None, "resolved": None}
     differs = bool(score > limit * (1 + 1e-9) + 1e-12)
     passed = not differs or (numbers["gold"] is not None and score <= numbers["gold"])
-    level = "gold" if passed else _lower(asked, numbers, row)
+    level = "gold" if passed else _lower(replace(asked, **numbers), row)
     resolved = limit <= numbers["gold"] if numbers["gold"] is not None else True
     return {"thresholds": numbers, "level": level, "differs": differs, "resolved": bool(resolved)}
 
 
-def _lower(asked: Criterion, numbers: Mapping[str, float | None], row: Mapping[str, Any]) -> str:
+_KNOWN = {"resolved": True}
+
+
+def _lower(asked: Criterion, row: Mapping[str, Any]) -> str:
     """Return the level below gold of a line that differs; where bronze asks for nothing, at least that."""
-    silver, p_value = numbers["silver"], row.get("p_value")
-    if silver is not None and row["score"] <= silver:
+    score = row["score"]
+    if asked.silver is not None and score <= asked.silver:
         return "silver"
-    if asked.p_value is not None and p_value is not None and p_value > asked.p_value:
+    if asked.p_silver is not None and row["p_value"] is not None and row["p_value"] > asked.p_silver:
         return "silver"
-    bronze = numbers["bronze"]
-    return "bronze" if bronze is None or row["score"] <= bronze else "none"
+    return "bronze" if asked.bronze is None or score <= asked.bronze else "none"
 
 
 def overall(rows: Sequence[Mapping[str, Any]]) -> str:

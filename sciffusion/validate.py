@@ -26,10 +26,12 @@ from sciffusion.statistics.split import draw, halves, weights
 from sciffusion.statistics.statistic import measure, tabulate
 from sciffusion.units import k_unit
 
-__all__ = ["DIAGNOSTICS", "FILES", "Comparison", "compare", "refuse_existing", "written_files"]
+__all__ = ["DIAGNOSTICS", "FILES", "Comparison", "compare", "refuse_existing", "subsets", "written_files"]
 
 _EXAMPLES = 4
 _MOST_ERRORS = 256  # samples that tell the typical error of a set
+_FEWEST = 4
+_OWN_SPLITS = 60  # of the generated set, for a 95th percentile
 
 
 def compare(
@@ -103,11 +105,11 @@ def compare(
     >>> comparison.scores["sizes"]["half"]
     32
     """
-    diagnostics = chosen(diagnostics, real)
     fields = [(channel, *agreeing(*pair)) for channel, *pair in by_channel(real, generated)]
+    diagnostics = chosen(diagnostics, real, generated)
     groups = _groups(real, group), _groups(generated, group)
-    halves_of = _subsets(*groups, splits, np.random.default_rng(seed))
-    subsets = tuple(weights(each, len(of)) for each, of in zip(halves_of, (groups[0], *groups)))
+    halves_of = subsets(*groups, splits, np.random.default_rng(seed))
+    weight = [weights(each, len(groups[which])) for each, which in zip(halves_of, (0, 0, 1, 1, 1))]
     sizes = {
         "real_samples": len(groups[0]),
         "real_groups": len(np.unique(groups[0])),
@@ -117,12 +119,12 @@ def compare(
         "seed": seed,
         "train_samples": None if train is None else train.sizes["sample"],
     }
-    memory = None if train is None else Memory(train, symmetries, progress)
+    memory = None if train is None else Memory(train, symmetries)
     found, floors = {}, []
     for channel, ours, theirs in fields:
         statistics = fitting(ours, theirs, log, diagnostics, tests)
         samples = tuple(measure(statistics, each, progress=progress) for each in (ours, theirs))
-        rows, floor, results = tabulate(statistics, samples, groups, subsets)
+        rows, floor, results = tabulate(statistics, samples, groups, weight)
         if memory is not None:
             remembered = memory.search(channel, ours, theirs, log)
             rows, results = rows + remembered.rows, results | {"nearest": remembered.distances}
@@ -136,7 +138,7 @@ def compare(
     joint = (real, generated.isel(channel=[channel_names(generated).index(name) for name in found]))
     statistics = [] if is_spectrum(real) else [_coherence(real, found)]
     samples = tuple(measure(statistics, each, progress=progress) for each in joint)
-    rows, floor, results = tabulate(statistics, samples, groups, subsets)
+    rows, floor, results = tabulate(statistics, samples, groups, weight)
     return _judged(_joined(found, rows, results), floors + floor)
 
 
@@ -176,19 +178,43 @@ def _groups(field: xr.DataArray, group: str | None) -> np.ndarray:
     return np.asarray(field[group].values)
 
 
-def _subsets(
-    real: np.ndarray, generated: np.ndarray, splits: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return two halves of the real set and as many generated samples, (splits, size) each."""
-    if splits < 1 or len(generated) < 2:
+def subsets(real: np.ndarray, generated: np.ndarray, splits: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Draw splits: two halves of the real set, as many generated samples, and two halves of the generated set.
+
+    Parameters
+    ----------
+    real, generated : ndarray (sample,)
+        Groups of the samples.
+    splits : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    first, second, drawn : ndarray of int (splits, size)
+        Numbers of the samples. Where both sets carry the same groups sample by sample, the generated ones are the
+        counterparts of the second half.
+    own_first, own_second : ndarray of int (some splits, own size)
+        Disjoint halves of the generated set, of at most that size, to tell how it scatters by itself; without groups
+        where these cannot be halved.
+
+    Raises
+    ------
+    ValueError
+        If the real set cannot be halved by groups, or there are fewer than four generated samples.
+    """
+    if splits < 1 or len(generated) < _FEWEST:
         raise ValueError(
-            f"at least 1 split and 2 generated samples are needed; there are {splits} and {len(generated)}"
+            f"at least 1 split and {_FEWEST} generated samples are needed; there are {splits} and {len(generated)}"
         )
     first, second = halves(real, splits, rng)
+    some = min(splits, _OWN_SPLITS)
     if len(np.unique(real)) < len(real) and np.array_equal(real, generated):
-        return first, second, second
+        return first, second, second, first[:some], second[:some]
     size = min(first.shape[1], len(generated))
-    return first[:, :size], second[:, :size], draw(generated, splits, size, rng)
+    drawn = draw(generated, splits, size, rng)
+    alone = len(np.unique(generated)) < _FEWEST
+    own = halves(np.arange(len(generated)) if alone else generated, some, rng)
+    return first[:, :size], second[:, :size], drawn, *(half[:, :size] for half in own)
 
 
 def _described(real: xr.DataArray, generated: xr.DataArray, name: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from sciffusion.scorecard import LEVELS, calibrate, criterion, level_number, ove
 
 
 def line(name, score, floor, k_min=None, p_value=None):
-    numbers = {"median": float(np.median(floor)), "p95": float(np.quantile(floor, 0.95))}
+    numbers = {"median": float(np.median(floor)), "p95": float(np.quantile(floor, 0.95)), "own": None}
     return {"name": name, "k_min": k_min, "score": score, "floor": numbers, "p_value": p_value}
 
 
@@ -102,7 +102,7 @@ def test_multiples_of_the_floor_and_probabilities():
 def test_lines_without_numbers_have_no_level_and_spoil_nothing():
     floors = [np.full(200, np.nan), np.zeros(200), np.abs(np.random.default_rng(0).normal(size=200))]
     rows = [
-        {"name": "a", "k_min": None, "score": None, "floor": {"median": None, "p95": None}, "p_value": None},
+        {"name": "a", "k_min": None, "score": None, "floor": {"median": None, "p95": None, "own": None}, "p_value": None},
         line("tied", 0.0, floors[1]),
         line("b", 0.1, floors[2]),
     ]
@@ -111,6 +111,17 @@ def test_lines_without_numbers_have_no_level_and_spoil_nothing():
     assert [row["level"] for row in rows] == [None, "gold", "gold"]
     assert rows[1]["differs"] is False
     assert judged("tied", 0.01, np.zeros(200))["level"] == "bronze"
+
+
+def test_the_noise_of_the_generated_set_widens_a_limit_as_in_welch_s_test():
+    floor = np.linspace(0, 1, 201)
+    plain, wide, narrow = (line("unknown", 0.9, floor) for _ in range(3))
+    wide["floor"]["own"], narrow["floor"]["own"] = 2 * wide["floor"]["p95"], 0.5 * wide["floor"]["p95"]
+    rows = [plain, wide, narrow]
+    calibrate(rows, [floor] * 3)
+    limits = [row["floor"]["limit"] for row in rows]
+    assert limits[1] == pytest.approx(limits[0] * np.sqrt(2.5))
+    assert limits[2] == limits[0]
 
 
 def test_the_lowest_line_decides():

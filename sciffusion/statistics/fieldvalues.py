@@ -47,9 +47,10 @@ class OnePoint(Statistic):
         return cls(views, _edges(*views.limits, views.std))
 
     def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
-        """Return ``histogram`` (shares of the pixels) and ``maximum`` of the samples."""
+        """Return ``histogram`` (shares of the pixels), ``maximum`` and ``tied`` (at the extremes) of the samples."""
         flat = self.views.values(part).values.reshape(part.sizes["sample"], -1)
-        return {"histogram": _histogram(flat, self.edges), "maximum": flat.max(axis=1, keepdims=True)}
+        highest = flat.max(axis=1, keepdims=True)
+        return {"histogram": _histogram(flat, self.edges), "maximum": highest, "tied": _tied(flat)[:, None]}
 
     def scores(self, real: Measured) -> list[Score]:
         """Return differences of distribution, tails and maxima."""
@@ -61,6 +62,7 @@ class OnePoint(Statistic):
         rows.append(
             difference("maximum", "maximum of a sample, difference / σ", lambda a: a["maximum"][:, 0], std, units)
         )
+        rows.append(difference("tied", "pixels clipped at an extreme, difference of shares", lambda a: a["tied"][:, 0]))
         return rows
 
     def curves(self, parts: Parts) -> xr.Dataset:
@@ -129,6 +131,12 @@ class Peaks(Statistic):
 
 def _count(kind: str, place: int) -> Value:
     return lambda a: a[kind][:, place]
+
+
+def _tied(flat: np.ndarray) -> np.ndarray:
+    """Return the share of the pixels that have the highest or the lowest value of a sample, but for one of each."""
+    high, low = ((flat == extreme(axis=1)[:, None]).sum(axis=1) for extreme in (flat.max, flat.min))
+    return (high + low - 2) / flat.shape[1]
 
 
 def _pdf_score(edges: np.ndarray, std: float, units: str) -> Score:

@@ -180,6 +180,8 @@ class Parts:
         Over the two halves of the real set, a row for each split.
     drawn : averages
         Over as many generated samples, a row for each split.
+    own : pair of averages
+        Over two disjoint halves of the generated set, a row for each of some splits.
     """
 
     samples: tuple[Measured, Measured]
@@ -189,6 +191,7 @@ class Parts:
     first: Averages
     second: Averages
     drawn: Averages
+    own: tuple[Averages, Averages]
 
     @classmethod
     def of(
@@ -196,34 +199,31 @@ class Parts:
         statistic: Statistic,
         samples: tuple[Measured, Measured],
         groups: tuple[np.ndarray, np.ndarray],
-        halves: tuple[np.ndarray, np.ndarray, np.ndarray],
+        halves: Sequence[np.ndarray],
     ) -> Parts:
-        """Average what `statistic` measured; `halves` are the weights (splits, sample) of first, second and drawn."""
+        """Average what `statistic` measured; `halves` are the weights (splits, sample) as `tabulate` takes them."""
         ours, theirs = samples
         real, generated = (statistic.averages(m, np.full((1, len(g)), 1 / len(g))) for m, g in zip(samples, groups))
         first, second = (statistic.averages(ours, half) for half in halves[:2])
-        return cls(samples, groups, real, generated, first, second, statistic.averages(theirs, halves[2]))
+        drawn, *own = (statistic.averages(theirs, half) for half in halves[2:])
+        return cls(samples, groups, real, generated, first, second, drawn, (own[0], own[1]))
 
-    def distances(self, score: Score) -> tuple[np.ndarray, np.ndarray]:
-        """Return the distances from the first halves of as many generated samples, and of the second halves."""
-        return score.distance(self.drawn, self.first), score.distance(self.second, self.first)
-
-    def row(self, score: Score, distances: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
+    def row(self, score: Score, floor: np.ndarray) -> dict[str, Any]:
         """Return a score with its floor as plain numbers; None where there is none (of colors of a dark spectrum)."""
-        drawn, floor = distances
+        own = score.distance(self.own[1], self.own[0])
         low, high = score.band or (None, None)
         return {
             "name": score.name,
             "label": score.label,
             "k_min": low,
             "k_max": high,
-            "score": _number(np.mean, drawn),
-            "floor": {"median": _number(np.median, floor), "p95": _number(lambda each: np.quantile(each, 0.95), floor)},
+            "score": _number(np.mean, score.distance(self.drawn, self.first)),
+            "floor": {"median": _number(np.median, floor), "p95": _number(_high, floor), "own": _number(_high, own)},
             "all_samples": _number(np.mean, score.distance(self.generated, self.real)),
             "real": _number(np.mean, score.value(self.real)),
             "generated": _number(np.mean, score.value(self.generated)),
             "units": score.units,
-            "p_value": None if score.test is None else score.test(self),
+            "p_value": None if score.test is None else _number(np.mean, np.array([score.test(self)])),
         }
 
     def floor(self, relation: Callable[[Averages, Averages], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -244,7 +244,7 @@ def tabulate(
     statistics: Sequence[Statistic],
     samples: tuple[Sequence[Measured], Sequence[Measured]],
     groups: tuple[np.ndarray, np.ndarray],
-    halves: tuple[np.ndarray, np.ndarray, np.ndarray],
+    halves: Sequence[np.ndarray],
 ) -> tuple[list[dict[str, Any]], list[np.ndarray], dict[str, xr.Dataset]]:
     """Compare two sets that were measured.
 
@@ -254,8 +254,8 @@ def tabulate(
     samples : pair of sequences
         From `measure`, of the real and of the generated set.
     groups : pair of ndarray (sample,)
-    halves : tuple of ndarray (splits, sample)
-        Weights of the two real halves and of as many generated samples.
+    halves : sequence of ndarray (splits, sample)
+        Weights of the two real halves, of as many generated samples, and of two halves of the generated set.
 
     Returns
     -------
@@ -270,13 +270,16 @@ def tabulate(
     for statistic, ours, theirs in zip(statistics, *samples):
         parts = Parts.of(statistic, (ours, theirs), groups, halves)
         for score in statistic.scores(ours):
-            drawn, floor = parts.distances(score)
-            rows.append(parts.row(score, (drawn, floor)))
-            floors.append(floor)
+            floors.append(score.distance(parts.second, parts.first))
+            rows.append(parts.row(score, floors[-1]))
         found = statistic.curves(parts)
         if found is not None:
             curves[statistic.name] = found
     return rows, floors, curves
+
+
+def _high(values: np.ndarray) -> float:
+    return float(np.quantile(values, 0.95))
 
 
 def _number(function: Callable[[np.ndarray], Any], values: np.ndarray) -> float | None:

@@ -8,7 +8,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sciffusion.statistics.bispectrum import Bispectrum, bispectrum
+from sciffusion.statistics.bispectra import Bispectrum, bispectrum
 from sciffusion.statistics.extent import Views
 from sciffusion.statistics.statistic import Parts
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sciffusion.statistics.extent import Views
-from sciffusion.statistics.scattering import Scattering, scattering
+from sciffusion.statistics.scatteringtransform import Scattering, scattering
 from sciffusion.statistics.statistic import Parts
 
 
