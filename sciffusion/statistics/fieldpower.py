@@ -93,7 +93,7 @@ class Power(Statistic):
         for name, values in measured.items():
             center = found[name].mean(axis=0)
             second = weight @ (values - center) ** 2 - (found[name] - center) ** 2
-            found[f"{name}_variance"] = second / unbiased
+            found[f"{name}_variance"] = np.maximum(second, 0) / unbiased
             if len(self.bins):
                 moments = Moments.of(self.binned(values), weight)
                 found |= {f"{name}_log_mean": moments.mean, f"{name}_log_covariance": moments.covariance}
@@ -166,7 +166,8 @@ def _variance_score(name: str, label: str, inside: np.ndarray, band: tuple[float
 
     def distance(a: Averages, b: Averages) -> np.ndarray:
         ours, theirs = a[key][:, inside], b[key][:, inside]
-        return (2 * np.abs(ours - theirs) / (ours + theirs)).mean(axis=1)
+        with np.errstate(invalid="ignore"):  # two sets without any scatter have no number
+            return (2 * np.abs(ours - theirs) / (ours + theirs)).mean(axis=1)
 
     def scatter(a: Averages) -> np.ndarray:
         return (a[key][:, inside] ** 0.5 / a[name][:, inside]).mean(axis=1)

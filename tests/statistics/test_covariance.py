@@ -216,7 +216,7 @@ def compared(real, generated, splits=40, kind=None):
     number, rng = real.sizes["sample"], np.random.default_rng(0)
     first = np.array([rng.permutation(number) < number // 2 for _ in range(splits)])
     other = np.array([rng.permutation(generated.sizes["sample"]) < number // 2 for _ in range(splits)])
-    halves = tuple(each / each.sum(axis=1, keepdims=True) for each in (first, ~first, other))
+    halves = tuple(each / each.sum(axis=1, keepdims=True) for each in (first, ~first, other, other, ~other))
     groups = np.arange(number), np.arange(generated.sizes["sample"])
     parts = [Parts.of(s, (a, b), groups, halves) for s, a, b in zip(statistics, ours, theirs)]
     return statistics, parts, statistics[0].scores(ours[0])
@@ -277,6 +277,9 @@ def test_a_wrong_mean_and_a_wrong_scatter_raise_and_lower_chi2():
     _, (parts, _), scores = compared(real, collapsed)
     score, found, limit, _ = rows(parts, scores, "log_power_correlation")
     assert np.isnan(found)
+    # two halves of a set without scatter: a number or none, but no warning
+    for score in scores:
+        assert not score.distance(parts.drawn, parts.drawn)[0] > 0
     flat = real.copy(data=np.where(np.arange(160)[:, None, None] == 3, 2.0, alike.values))
     _, (parts, _), scores = compared(real, flat)
     assert rows(parts, scores, "log_power_chi2")[1] > 1

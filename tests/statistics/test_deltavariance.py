@@ -231,7 +231,8 @@ def compared(real, generated, splits=8):
     number = real.sizes["sample"]
     first = np.array([np.random.default_rng(i).permutation(number) < number // 2 for i in range(splits)]) * 2.0 / number
     groups = np.arange(number), np.arange(generated.sizes["sample"])
-    parts = Parts.of(statistic, samples, groups, (first, 2 / number - first, first))
+    second = 2 / number - first
+    parts = Parts.of(statistic, samples, groups, (first, second, first, first, second))
     (score,) = statistic.scores(samples[0])
     return statistic, parts, score
 
