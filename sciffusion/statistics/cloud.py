@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from sciffusion.statistics.classifier import cross_fitted, quadratic
-from sciffusion.statistics.manifold import Whitening, neighborhoods, radii
+from sciffusion.statistics.manifold import Whitening, radii
 from sciffusion.statistics.regions import table_chi2
 from sciffusion.statistics.statistic import Averages
 from sciffusion.statistics.twosample import frechet, gaussian_kernel, median_distance, moments, unbiased_distance
@@ -25,6 +25,8 @@ _TESSELLATIONS = 4
 _MOST = 2000
 """Samples of a set between which all distances are taken, at random where there are more."""
 _NEIGHBORS = 5
+_LISTED = 64
+"""Nearest samples that are sorted once for all subsets: of half of them some 32."""
 _FOLDS = 5
 _COSTLY = 100_000
 """Samples of all subsets together that classifiers and searches for neighbors look at."""
@@ -126,8 +128,8 @@ class _Pair:
         """Return the distances of the chosen samples of set i (0 or 1) from those of set j."""
         if self._same:
             i = j = 0
-        if i > j:
-            return self.distances(j, i).T
+        if i > j:  # rows are what is looked up: they are to lie in one piece
+            return self._once(f"distances {i} {j}", lambda: np.ascontiguousarray(self.distances(j, i).T))
         left, right = (self._points[k][self._some[k]] for k in (i, j))
         return self._once(f"distances {i} {j}", lambda: cdist(left, right))
 
@@ -190,11 +192,11 @@ class _Pair:
         size = len(members[0])
         references = members[0][reference[reference < size]], members[1][reference[reference >= size] - size]
         order = np.argsort(reference >= size, kind="stable")
-        table = [
-            np.concatenate([self.distances(i, j)[np.ix_(members[i], references[j])] for j in (0, 1)], axis=1)
-            for i in (0, 1)
-        ]
-        return order[np.concatenate(table).argmin(axis=1)]
+        nearest = []
+        for i in (0, 1):
+            rows = np.concatenate([self.distances(j, i)[references[j]] for j in (0, 1)])
+            nearest.append(rows.take(members[i], axis=1).argmin(axis=0))
+        return order[np.concatenate(nearest)]
 
     def classifier(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return auc - 1/2 of classifiers on squares and products."""
@@ -216,15 +218,63 @@ class _Pair:
         """Return precision, recall, density and coverage (splits, 4) of subsets a beside b."""
 
         def one(rows: tuple[np.ndarray, np.ndarray]) -> tuple[float, ...]:
-            ours, theirs = (np.flatnonzero(row) for row in rows)
-            k = min(_NEIGHBORS, len(ours) - 1, len(theirs) - 1)
-            reach = [radii(self.distances(i, i)[np.ix_(own, own)], k) for i, own in ((1, theirs), (0, ours))]
-            return neighborhoods(self.distances(0, 1)[np.ix_(ours, theirs)].T, reach[0], reach[1], k)
+            k = min(_NEIGHBORS, int(rows[0].sum()) - 1, int(rows[1].sum()) - 1)
+            _, found_theirs = self._in_balls(0, rows, k)
+            in_theirs, found_ours = self._in_balls(1, rows, k)
+            return (
+                float((found_ours > 0).mean()),
+                float((found_theirs > 0).mean()),
+                float(found_ours.mean() / k),
+                float(in_theirs.mean()),
+            )
 
         key = id(a), id(b)
         if key not in self._neighborhoods:
             self._neighborhoods[key] = (self._costly(a, b, one), a, b)
         return self._neighborhoods[key][0]
+
+    def _in_balls(self, i: int, rows: tuple[np.ndarray, np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Look from the members of set i, out to their k-th nearest one, for members of the other set.
+
+        Returns
+        -------
+        holds : ndarray of bool (member of set i,)
+            Whether the ball holds one of the other set.
+        times : ndarray of int (member of the other set,)
+            How many balls a member lies in.
+        """
+        own, j = np.flatnonzero(rows[i]), 1 - i
+        reach = self._reach(i, rows[i], k)[:, None]
+        near, far = (each[own] for each in self._near(i, j))
+        inside = far <= reach
+        if inside[:, -1].any():  # there may be more than those listed
+            far = self.distances(i, j)[own]
+            near, inside = np.broadcast_to(np.arange(far.shape[1]), far.shape), far <= reach
+        inside &= rows[j][near]
+        return inside.any(axis=1), np.bincount(near[inside], minlength=len(rows[j]))[rows[j]]
+
+    def _reach(self, i: int, members: np.ndarray, k: int) -> np.ndarray:
+        """Return the distance of each member of a subset of set i to its k-th nearest member."""
+        own = np.flatnonzero(members)
+        near, far = (each[own] for each in self._near(i, i))
+        count = members[near].cumsum(axis=1)  # itself the first
+        reach = np.take_along_axis(far, (count > k).argmax(axis=1)[:, None], axis=1)[:, 0]
+        few = count[:, -1] <= k
+        if few.any():
+            reach[few] = radii(self.distances(i, i)[np.ix_(own[few], own)], k)
+        return reach
+
+    def _near(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return numbers and distances of the nearest samples of set j to each of set i, in rising order."""
+        if self._same:
+            i = j = 0
+
+        def make() -> tuple[np.ndarray, np.ndarray]:
+            distances = self.distances(i, j)
+            number = np.argsort(distances, axis=1)[:, :_LISTED]
+            return number, np.take_along_axis(distances, number, axis=1)
+
+        return self._once(f"near {i} {j}", make)
 
     def _costly(self, a: np.ndarray, b: np.ndarray, one: Callable[[Any], Any]) -> np.ndarray:
         """Return numbers of as many splits as may be looked at, at least 100; nan of the others."""
