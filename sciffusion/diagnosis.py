@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sciffusion.calibrated import misfits_of_draws
 from sciffusion.scorecard import LEVELS
 from sciffusion.units import pretty
 
@@ -306,6 +307,10 @@ def _recovery(family: list[Row], _: _Context) -> Said:
     return said
 
 
+def _calibration(family: list[Row], context: _Context) -> Said:
+    return misfits_of_draws(family, context.rows, context.results["calibration"])
+
+
 def _general(family: list[Row], _: _Context) -> Said:
     return [(f"{row['label']}: {_beyond(row)}", [row]) for row in family]
 
@@ -339,6 +344,7 @@ _FAMILIES: tuple[tuple[str, Callable[[list[Row], _Context], Said]], ...] = (
     (r"nearest(_by_density)?", _nearest),
     (r"response_\w+", _response),
     (r"recovery_\w+_(slope|bias|coverage)", _recovery),
+    (r"calibration_\w+", _calibration),
     (r".*", _general),
 )
 """Families of lines in the order in which they are told, and who speaks of them."""

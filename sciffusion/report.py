@@ -42,6 +42,7 @@ _CAPTIONS = {
     "delta_variance": "Delta-variance by scale.",
     "response": "How ln P(k) responds to the conditions.",
     "recovery": "Conditions recovered by a regressor that was trained on real fields, over those asked for.",
+    "calibration": "Draws beside the truth: its ranks, coverage, and spread over the error of the mean.",
     "nearest": "Distances to the nearest training sample.",
     "coherence": "Coherence of the channels.",
     "spectrum": "Mean and scatter by wavelength.",
