@@ -28,6 +28,7 @@ from sciffusion.units import k_unit, power_unit
 
 __all__ = ["coherence", "power_errors", "power_spectrum", "transfer"]
 
+_BLOCK = 2**16  # values worked on at once: they and their modes stay in the cache
 _Weighted = tuple[np.ndarray, np.ndarray | None]  # values, and weights that broadcast to them; None: all alike
 
 
@@ -206,9 +207,8 @@ class _Shells:
         radius = np.sqrt(np.asarray(sum(np.square(axis) for axis in scaled))).ravel()
         # The real transform leaves out the conjugates of all planes but the first and (even sizes) the last.
         planes = np.full(last // 2 + 1, 1.0)
+        planes[-1] = 1.0 if last % 2 else 0.5
         planes[0] = 0.5
-        if last % 2 == 0:
-            planes[-1] = 0.5
         weights = np.broadcast_to(planes, (*grid.sizes[:-1], len(planes))).ravel()
         whole = min(n / 2 * longest / length for n, length in zip(grid.sizes, grid.lengths)) - 0.5
         outermost = radius.max() if beyond_nyquist else np.floor(whole + 1e-9)
@@ -222,9 +222,7 @@ class _Shells:
         self.scale = grid.volume / np.prod([float(n) for n in grid.sizes]) ** 2
         self.axes = tuple(range(-len(grid.sizes), 0))
         self.window = window
-        self.variance = 0.0
-        if window is not None:
-            self.variance = hann_variance(grid.lengths, ends)
+        self.variance = 0.0 if window is None else hann_variance(grid.lengths, ends)
 
 
 def _weighted(field: xr.DataArray, dims: tuple[str, ...], shells: _Shells) -> Iterator[_Weighted]:
@@ -233,7 +231,9 @@ def _weighted(field: xr.DataArray, dims: tuple[str, ...], shells: _Shells) -> It
         weight = shells.window
         if "mask" in part.coords:
             weight = good_pixels(part) * (1.0 if weight is None else weight)
-        yield part.values, weight
+        values, step = part.values, max(1, _BLOCK // part[0].size)
+        for block in (slice(start, start + step) for start in range(0, len(values), step)):
+            yield values[block], weight[block] if weight is not None and weight.ndim == values.ndim else weight
 
 
 def _power(a: _Weighted, b: _Weighted, shells: _Shells, start: int, names: str) -> np.ndarray:
