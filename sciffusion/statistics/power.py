@@ -231,7 +231,7 @@ def _weighted(field: xr.DataArray, dims: tuple[str, ...], shells: _Shells) -> It
         weight = shells.window
         if "mask" in part.coords:
             weight = good_pixels(part) * (1.0 if weight is None else weight)
-        values, step = part.values, max(1, _BLOCK // part[0].size)
+        values, step = part.values, max(1, _BLOCK * len(part) // part.size)
         for block in (slice(start, start + step) for start in range(0, len(values), step)):
             yield values[block], weight[block] if weight is not None and weight.ndim == values.ndim else weight
 
