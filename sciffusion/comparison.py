@@ -54,6 +54,7 @@ FIGURES = (
     "colors",
     "lines",
     "continuum",
+    "calibration",
     "nearest",
 )
 """Results that are drawn."""
@@ -77,17 +78,20 @@ class Comparison:
     ----------
     scores : dict
         Everything as plain numbers, for JSON: ``format_version``, ``sizes``, ``grid``, ``noise`` (of which spectra the
-        numbers speak, or None), ``files``, and ``statistics``, a list with for each line its name, band of k, ``score``
-        (generated against a half of the real set, mean over splits), ``floor`` (the same between the halves: median and
-        95th percentile), ``all_samples`` (all against all), the values of both sets, and the channel, if there are
-        several.
+        numbers speak, or None), ``files``, ``verdict`` (``level``, ``findings`` in sentences, numbers of ``lines``),
+        and ``statistics``, a list with for each line its name, band of k, ``score`` (generated against a half of the
+        real set, mean over splits), ``floor`` (the same between the halves: median, 95th percentile and the joint
+        limit), ``level``, ``all_samples`` (all against all), the values of both sets, and the channel, if there are
+        several. ``scores.schema.json`` in the package describes it.
     results : mapping of Dataset
         Curves by the name of their statistic. Of fields: ``power`` (k): mean and standard deviation between samples of
         both sets, of ``power`` and, of positive fields, ``log_power``, their ratio with its error, and the 95 % range
         of the ratio of two real halves; ``pdf`` (value): probability density of the one-point field, and the 95 % range
-        of real halves; ``structure_function`` (lag); ``slope`` (k). Of spectra: ``spectrum`` (wavelength),
-        ``correlation`` (wavelength, wavelength_2), ``colors``. With several channels each has results of its own; here
-        then are those of the channels together: ``coherence`` (pair, k).
+        of real halves; ``peaks`` (threshold); and, of those that were measured, ``power_correlation``,
+        ``structure_function``, ``delta_variance``, ``slope``, ``minkowski``, ``bispectrum``, ``scattering``,
+        ``response``, ``recovery``. Of spectra: ``spectrum`` (wavelength), ``correlation`` (wavelength, wavelength_2),
+        ``colors``, ``continuum``, ``lines``, ``redshift``. With a training set ``nearest``. With several channels each
+        has results of its own; here then are those of the channels together: ``coherence`` (pair, k).
     examples : tuple of DataArray (sample, [channel,] *grid)
         A few real and generated fields.
     channels : mapping of Comparison
@@ -263,9 +267,11 @@ def _drawn_in_formats(axes: Any, folder: Path, name: str, overwrite: bool) -> st
     from sciffusion import plot
     from sciffusion.report import svg
 
+    figure = plot.figure_of(axes)
     for suffix in FORMATS:
-        plot.save(axes, folder / f"{name}.{suffix}", overwrite)
-    return svg(plot.figure_of(axes), name)
+        plot.save(figure, folder / f"{name}.{suffix}", overwrite)
+        figure.set_layout_engine("none")  # laid out by now; to do so again would take as long as to draw
+    return svg(figure, name)
 
 
 def written_files(folder: Path) -> list[str]:

@@ -253,7 +253,8 @@ def _manifold(family: list[Row], _: _Context) -> Said:
             "precision": "some generated samples are unlike any real one",
             "density": "generated samples crowd where real ones are rare, or the other way round",
         }[kind]
-        said.append((f"{kind} {_plain(row['generated'])} beside {_plain(row['real'])} of real halves: {text}", [row]))
+        expected = 1 - row["floor"]["median"]
+        said.append((f"{kind} {row['generated']:.2f} beside {expected:.2f} of real halves: {text}", [row]))
     return said
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.image import AxesImage
+from matplotlib.ticker import LogLocator
 
 from sciffusion.statistics.grid import good_pixels, grid_dims, is_spectrum
 from sciffusion.units import label
 
-__all__ = ["FLOOR", "GENERATED", "REAL", "color_scale", "draw_field", "label_outer", "wavelength_axis"]
+__all__ = [
+    "FLOOR",
+    "GENERATED",
+    "REAL",
+    "color_scale",
+    "decade_labels",
+    "draw_field",
+    "label_outer",
+    "wavelength_axis",
+]
 
 REAL, GENERATED, FLOOR = "0.15", "#c1440e", "0.75"
 _MAP = "inferno"
@@ -25,6 +37,13 @@ def color_scale(real: xr.DataArray) -> Normalize:
     if low == high:
         low, high = low - 0.5 * abs(low) - 1e-30, high + 0.5 * abs(high) + 1e-30
     return LogNorm(low, high) if values.min() > 0 else Normalize(low, high)
+
+
+def decade_labels(ax: Any) -> None:
+    """Label a logarithmic axis of a decade or two: it needs more labels than the powers of ten."""
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
 
 
 def _plane(field: xr.DataArray) -> xr.DataArray:

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sciffusion.draw import FLOOR, GENERATED, REAL
+from sciffusion.draw import FLOOR, GENERATED, REAL, decade_labels
 from sciffusion.scorecard import LEVELS
 from sciffusion.units import label
 
@@ -23,7 +23,7 @@ _COLORS = {"gold": "#96700a", "silver": "#67717c", "bronze": "#a0522d", "none": 
 
 
 def plot_curves(comparison: Comparison, name: str, axes: Any = None) -> np.ndarray:
-    """Draw the curves of a result, a panel each: both sets, over the 95 % range of real halves.
+    """Draw the curves of a result, a panel each, and below them how they differ, over the 95 % range of real halves.
 
     Parameters
     ----------
@@ -31,50 +31,59 @@ def plot_curves(comparison: Comparison, name: str, axes: Any = None) -> np.ndarr
     name : str
         Of a result whose variables are called ``real``, ``generated``, ``floor_low``, ``floor_high``, or these with
         the name of a panel before them (``V0_real``, ...), on one dim.
-    axes : ndarray of Axes (panels,), optional
+    axes : ndarray of Axes (2, panels), optional
 
     Returns
     -------
-    ndarray of Axes (panels,)
+    ndarray of Axes (2, panels)
+
+    Raises
+    ------
+    ValueError
+        If given axes have another shape.
     """
     found = comparison.results[name]
     panels = [str(key).removesuffix("real") for key in found if str(key).endswith("real")]
     if axes is None:
-        columns = min(len(panels), 3)
-        rows = -(-len(panels) // columns)
-        figure = Figure(figsize=(3.9 * columns + 0.4, 3.4 * rows + 0.2), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for ax in axes[len(panels) :]:
-            ax.set_axis_off()
-    axes = np.asarray(axes).ravel()
-    for ax, panel in zip(axes, panels):
-        _panel(ax, found, panel, comparison.scores["sizes"]["half"])
-    axes[0].legend(frameon=False, fontsize="x-small")
-    return axes[: len(panels)]
+        figure = Figure(figsize=(3.6 * len(panels) + 0.4, 4.4), layout="constrained")
+        axes = figure.subplots(2, len(panels), squeeze=False, sharex="col", height_ratios=(2, 1))
+    axes = np.asarray(axes)
+    if axes.shape != (2, len(panels)):
+        raise ValueError(f"expected axes (2, {len(panels)}), got {axes.shape}")
+    for column, panel in zip(axes.T, panels):
+        _panel(column, found, panel, comparison.scores["sizes"]["half"])
+    axes[0, 0].legend(frameon=False, fontsize="x-small")
+    axes[1, 0].legend(frameon=False, fontsize="x-small")
+    return axes
 
 
-def _panel(ax: Axes, found: xr.Dataset, panel: str, half: int) -> None:
+def _panel(axes: np.ndarray, found: xr.Dataset, panel: str, half: int) -> None:
+    """Draw a curve of both sets, and generated less real over what real halves differ."""
+    top, bottom = axes
     real = found[f"{panel}real"]
     (dim,) = real.dims
     coordinate = found[dim]
     text = coordinate.dtype.kind in "US"
     x = np.arange(coordinate.size) if text else coordinate.values
-    low, high = (found[f"{panel}floor_{end}"].values for end in ("low", "high"))
-    ax.fill_between(x, low, high, color=FLOOR, alpha=0.7, lw=0, label=f"halves of real, {half} (95 %)")
     for which, color in (("real", REAL), ("generated", GENERATED)):
-        ax.plot(x, found[f"{panel}{which}"], color=color, lw=1.2, label=which)
+        top.plot(x, found[f"{panel}{which}"], color=color, lw=1.2, label=which)
+    low, high = (found[f"{panel}floor_{end}"].values - real.values for end in ("low", "high"))
+    bottom.fill_between(x, low, high, color=FLOOR, alpha=0.7, lw=0, label=f"halves of real, {half} (95 %)")
+    bottom.plot(x, found[f"{panel}generated"] - real, color=GENERATED, lw=1.2)
+    bottom.axhline(0, color=REAL, lw=0.8)
+    bottom.set_ylabel("generated − real", fontsize="small")
     if text:
-        ax.set_xticks(x, coordinate.values, rotation=60, fontsize="x-small")
+        bottom.set_xticks(x, coordinate.values, rotation=90, fontsize="xx-small")
     elif dim in _LOGARITHMIC and np.all(x > 0):
-        ax.set_xscale("log")
+        bottom.set_xscale("log")
+        decade_labels(bottom)
     values = np.concatenate([found[f"{panel}{which}"].values for which in ("real", "generated")])
     known = values[np.isfinite(values)]
     if known.size and known.min() > 0 and known.max() > 30 * known.min():
-        ax.set_yscale("log")
-    said = str(coordinate.attrs.get("long_name", dim))
-    ax.set_xlabel(label(said, str(coordinate.attrs.get("units", ""))))
+        top.set_yscale("log")
+    bottom.set_xlabel(label(str(coordinate.attrs.get("long_name", dim)), str(coordinate.attrs.get("units", ""))))
     title = str(real.attrs.get("long_name", panel.strip("_").replace("_", " ")))
-    ax.set_ylabel(label(title, str(real.attrs.get("units", ""))), fontsize="small")
+    top.set_ylabel(label(title, str(real.attrs.get("units", ""))), fontsize="small")
 
 
 def plot_scorecard(comparison: Comparison, ax: Axes | None = None) -> Axes:

@@ -9,9 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
-from matplotlib.ticker import LogLocator
 
-from sciffusion.draw import FLOOR, GENERATED, REAL
+from sciffusion.draw import FLOOR, GENERATED, REAL, decade_labels
 from sciffusion.units import conversion, label
 
 if TYPE_CHECKING:
@@ -105,15 +104,8 @@ def _ratio_and_floor(ax: Axes, x: np.ndarray, curves: tuple[np.ndarray, ...], ha
     reach = np.nanmax(np.abs(np.concatenate(curves) - 1))
     ax.set_ylim(1 - min(1.15 * reach, 1), 1 + min(1.15 * reach, 2))
     ax.set_xscale("log")
-    _decade_labels(ax)
+    decade_labels(ax)
     ax.set_ylabel("ratio")
-
-
-def _decade_labels(ax: Any) -> None:
-    """Label a logarithmic axis of a decade or two: it needs more labels than the powers of ten."""
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("")
 
 
 def _per_radian(k_units: str) -> float | None:
@@ -135,23 +127,25 @@ def _multipoles(ax: Axes, k_units: str) -> None:
     if factor is None:
         return
     above = ax.secondary_xaxis("top", functions=(lambda k: np.multiply(k, factor), lambda ell: np.divide(ell, factor)))
-    _decade_labels(above)
+    decade_labels(above)
     above.set_xlabel("multipole ℓ")
 
 
-def plot_structure_function(comparison: Comparison, axes: Any = None) -> np.ndarray:
+def plot_structure_function(comparison: Comparison, axes: Any = None, name: str = "structure_function") -> np.ndarray:
     """Draw the second-order structure functions, and their ratio over the real-vs-real floor.
 
     Parameters
     ----------
     comparison : Comparison
+    name : str
+        Or ``"delta_variance"``: that statistic by lag.
     axes : ndarray of Axes (2,), optional
 
     Returns
     -------
     ndarray of Axes (2,)
     """
-    found = comparison.results["structure_function"]
+    found = comparison.results[name]
     if axes is None:
         figure = Figure(figsize=(5.0, 5.2), layout="constrained")
         axes = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
@@ -159,9 +153,10 @@ def plot_structure_function(comparison: Comparison, axes: Any = None) -> np.ndar
     for which, color in (("real", REAL), ("generated", GENERATED)):
         top.plot(found.lag, found[which], color=color, label=which)
     top.set_yscale("log")
-    top.set_ylabel(label("S₂(r)", found["real"].attrs["units"]))
-    name = comparison.scores["field"]
-    top.set_title(f"structure function of {'log10 ' if found.attrs['of'] == 'log10' else ''}{name}", fontsize="medium")
+    symbol, title = {"structure_function": ("S₂(r)", "structure function")}.get(name, ("σ²_Δ(r)", "delta-variance"))
+    top.set_ylabel(label(symbol, found["real"].attrs["units"]))
+    of = "log10 " if found.attrs["of"] == "log10" else ""
+    top.set_title(f"{title} of {of}{comparison.scores['field']}", fontsize="medium")
     half = comparison.scores["sizes"]["half"]
     _ratio_and_floor(bottom, found.lag.values, tuple(found[c].values for c in ("ratio", *_FLOOR_ENDS)), half)
     bottom.set_xlabel(label("r", found.lag.attrs["units"]))
@@ -197,7 +192,7 @@ def plot_coherence(comparison: Comparison, axes: Any = None) -> np.ndarray:
             ax.plot(one.k, one[which], color=color, label=which)
         ax.axhline(0, color="0.5", lw=0.6, ls=":")
         ax.set_xscale("log")
-        _decade_labels(ax)
+        decade_labels(ax)
         ax.set_ylim(-1.05, 1.05)
         ax.set_title(str(pair), fontsize="medium")
         ax.set_xlabel(_k_label(found))

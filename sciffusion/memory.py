@@ -12,7 +12,7 @@ import xarray as xr
 from sciffusion.statistics.contrast import log_field
 from sciffusion.statistics.extent import Views
 from sciffusion.statistics.grid import is_spectrum, name_of
-from sciffusion.statistics.memorization import memorization_test
+from sciffusion.statistics.memorization import memorization_test, nearest
 from sciffusion.statistics.pairing import agreeing, by_channel
 
 __all__ = ["Memory", "Remembered"]
@@ -48,7 +48,8 @@ class Memory:
     def search(self, channel: str, real: xr.DataArray, generated: xr.DataArray, log: bool | None) -> Remembered:
         """Look for copies in one channel, in the logarithm where that is compared.
 
-        Siblings (samples of one group) are not independent: the probabilities are those of one sample a group.
+        Siblings (samples of one group) are not independent: where there are any, the probability is that of one sample
+        a group, and there is none by density.
 
         Raises
         ------
@@ -70,11 +71,11 @@ class Memory:
                 f"{found.attrs['shared_groups']} groups (simulations, objects) of {name_of(real)} are in the training "
                 "set too; copies are told beside samples that the model never saw: give a held-out real set"
             )
+        probabilities = found.attrs["p_value"], found.attrs["decile_p_value"]
         alone = [_one_of_each_group(each) for each in (generated, real)]
-        tested = found
         if any(few.sizes["sample"] < each.sizes["sample"] for few, each in zip(alone, (generated, real))):
-            tested = memorization_test(alone[0], train, alone[1], symmetries=symmetries)
-        return Remembered(_rows(found, tested), found)
+            probabilities = nearest(alone[0], train, alone[1], symmetries=symmetries).attrs["p_value"], np.nan
+        return Remembered(_rows(found, probabilities), found)
 
 
 def _one_of_each_group(field: xr.DataArray) -> xr.DataArray:
@@ -83,17 +84,17 @@ def _one_of_each_group(field: xr.DataArray) -> xr.DataArray:
     return field.isel(sample=np.sort(np.unique(field["group"].values, return_index=True)[1]))
 
 
-def _rows(found: xr.Dataset, tested: xr.Dataset) -> list[dict[str, Any]]:
+def _rows(found: xr.Dataset, probabilities: tuple[float, float]) -> list[dict[str, Any]]:
     """Return the lines; of copies the score is their number, beside held-out samples as near."""
     copies = found.attrs["copies"]
-    nearest = [float(found[which].median()) for which in ("heldout", "generated")]
+    typical = [float(found[which].median()) for which in ("heldout", "generated")]
     label = "distance to the nearest training sample"
     return [
         _row("copies", "near copies of training samples", _EXACT, float(copies), None)
         | {"real": float(found.attrs["heldout_copies"]), "generated": float(copies)},
-        _row("nearest", f"{label}, p (closer than held out)", _NO_FLOOR, None, tested.attrs["p_value"])
-        | {"real": nearest[0], "generated": nearest[1], "units": "σ"},
-        _row("nearest_by_density", f"{label}, p by density", _NO_FLOOR, None, tested.attrs["decile_p_value"]),
+        _row("nearest", f"{label}, p (closer than held out)", _NO_FLOOR, None, probabilities[0])
+        | {"real": typical[0], "generated": typical[1], "units": "σ"},
+        _row("nearest_by_density", f"{label}, p by density", _NO_FLOOR, None, probabilities[1]),
     ]
 
 

@@ -6,6 +6,7 @@ never touched: nothing leaks between scripts and notebooks, and no display is ne
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,9 +19,12 @@ from matplotlib.figure import Figure
 
 from data_loaders.files import replacing
 from sciffusion.draw import REAL, color_scale, draw_field, label_outer
+from sciffusion.figures_calibration import plot_calibration
+from sciffusion.figures_conditional import plot_power_correlation, plot_recovery
 from sciffusion.figures_curves import plot_curves, plot_scorecard
 from sciffusion.figures_fields import plot_coherence, plot_pdf, plot_power, plot_structure_function
 from sciffusion.figures_galaxies import plot_candidates, plot_objects
+from sciffusion.figures_lines import plot_autocorrelation, plot_lines
 from sciffusion.figures_spectra import plot_colors, plot_correlation, plot_nearest, plot_spectrum
 from sciffusion.trajectory import animate_trajectory, plot_trajectory
 from sciffusion.units import label
@@ -30,17 +34,22 @@ __all__ = [
     "animate_trajectory",
     "draw_result",
     "figure_of",
+    "plot_autocorrelation",
+    "plot_calibration",
     "plot_candidates",
     "plot_coherence",
     "plot_colors",
     "plot_correlation",
     "plot_curves",
     "plot_fields",
+    "plot_lines",
     "plot_loss",
     "plot_nearest",
     "plot_objects",
     "plot_pdf",
     "plot_power",
+    "plot_power_correlation",
+    "plot_recovery",
     "plot_scorecard",
     "plot_spectrum",
     "plot_structure_function",
@@ -52,10 +61,17 @@ DRAWN = {
     "power": plot_power,
     "pdf": plot_pdf,
     "structure_function": plot_structure_function,
+    "delta_variance": functools.partial(plot_structure_function, name="delta_variance"),
     "coherence": plot_coherence,
     "spectrum": plot_spectrum,
     "correlation": plot_correlation,
     "colors": plot_colors,
+    "lines": plot_lines,
+    "power_correlation": plot_power_correlation,
+    "recovery": plot_recovery,
+    "continuum": plot_autocorrelation,
+    "nearest": lambda comparison: plot_nearest(comparison.results["nearest"]),
+    "calibration": plot_calibration,
 }
 """The figure of a result of a comparison, where it is one of its own: a function of the comparison."""
 

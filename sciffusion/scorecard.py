@@ -10,10 +10,10 @@ with the median m and the 95th percentile q of the floor d over the splits; c is
 statistic of Westfall & Young 1993, section 2.6, single step), and the limit is :math:`L_r = m_r + c\,(q_r - m_r)`. Real
 halves keep all their limits in 95 of 100 splits.
 
-Where two halves of the generated set are farther from each other than real halves, as after one rare high peak, a mean
-is known less well than the floor says. As in Welch's test the limit then takes the noise of both sets,
-:math:`L_r \sqrt{(1 + \rho_r^2)/2}` with the ratio :math:`\rho > 1` of the 95th percentiles. That a set scatters too
-much is told by the lines that measure scatter.
+Where it matters more which half of the generated set is taken than which half of the real one, as after one rare high
+peak, the distance is known less well than the floor says. As in Welch's test the limit then takes the noise of both
+sets, :math:`L_r \sqrt{(1 + \rho_r^2)/2}` with the ratio :math:`\rho > 1` of the 95th percentiles of these. That a set
+scatters too much is told by the lines that measure scatter.
 
 A line has a level if its distance is within the number that the level asks for, **or** within its limit: more than what
 tells two real halves apart is asked of nobody. Where the limit is above that number, the sets are too small to tell,
@@ -85,6 +85,8 @@ _TABLE: tuple[tuple[str, Criterion], ...] = (
     (r"copies", Criterion(0.0, 0.0, 0.0)),
     (r"nearest", Criterion(p_gold=0.01)),
     (r"nearest_by_density", Criterion(p_silver=0.0, p_gold=0.01)),
+    (r"calibration_(rank|tarp)", Criterion(p_gold=0.05)),
+    (r"calibration_rank_\w+", Criterion(p_silver=0.0, p_gold=0.05)),
     (r"response_\w+", Criterion(0.30, 0.15)),
     (r"recovery_\w+_slope", Criterion(0.20, 0.10)),
     (r"recovery_\w+_bias", Criterion(0.6, 0.3)),

@@ -9,21 +9,24 @@ measured once; the splits are averages of these numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from sciffusion.calibrated import calibrated
 from sciffusion.comparison import FILES, FORMAT_VERSION, Comparison, refuse_existing, written_files
 from sciffusion.diagnosis import findings
 from sciffusion.memory import Memory
 from sciffusion.scorecard import LEVELS, calibrate, overall
+from sciffusion.stacking import CANDIDATE, check_pairs, stacked
 from sciffusion.statistics.channels import Coherence
 from sciffusion.statistics.choice import DIAGNOSTICS, chosen, fitting
 from sciffusion.statistics.grid import Grid, is_spectrum
 from sciffusion.statistics.pairing import agreeing, by_channel, channel_names
 from sciffusion.statistics.split import draw, halves, weights
-from sciffusion.statistics.statistic import measure, tabulate
+from sciffusion.statistics.statistic import Statistic, measure, tabulate
 from sciffusion.units import k_unit
 
 __all__ = ["DIAGNOSTICS", "FILES", "Comparison", "compare", "refuse_existing", "subsets", "written_files"]
@@ -56,7 +59,9 @@ def compare(
         On the same grid; units that astropy can convert are converted into those of `real`. Channels (coordinates
         ``channel`` and ``channel_units``) are compared each by itself and pair by pair. Pixels of spectra that the
         coordinate ``mask`` calls bad do not count. The attribute ``noise`` says of which spectra the numbers speak
-        ("noise-free", ...). Lazy fields are read twice, a few samples at a time.
+        ("noise-free", ...). Lazy fields are read twice, a few samples at a time. With the dim ``candidate`` the
+        generated set holds draws for the same objects, sample by sample: whether they are calibrated is judged too
+        (`sciffusion.calibrated`), and for all else each draw is a sample.
     train : DataArray (sample, [channel,] *grid), optional
         The training set of the model: generated samples that are near copies of its samples are found, beside the
         real ones, which must be held out.
@@ -90,8 +95,8 @@ def compare(
     ------
     ValueError
         If a diagnostic is unknown or not for such data, dims, channels, grids or units differ, a value is
-        not finite or (with a logarithm) not positive, or the
-        real set cannot be halved by groups.
+        not finite or (with a logarithm) not positive, the
+        real set cannot be halved by groups, or draws are of other objects.
 
     Examples
     --------
@@ -105,30 +110,29 @@ def compare(
     >>> comparison.scores["sizes"]["half"]
     32
     """
+    draws = check_pairs(real, generated, group) if CANDIDATE in generated.dims else 0
+    generated = stacked(generated) if draws else generated
     fields = [(channel, *agreeing(*pair)) for channel, *pair in by_channel(real, generated)]
-    diagnostics = chosen(diagnostics, real, generated)
-    groups = _groups(real, group), _groups(generated, group)
+    names = chosen(diagnostics, real, generated)
+    own = _groups(real, group)
+    groups = own, own.repeat(draws) if draws else _groups(generated, group)
     halves_of = subsets(*groups, splits, np.random.default_rng(seed))
     weight = [weights(each, len(groups[which])) for each, which in zip(halves_of, (0, 0, 1, 1, 1))]
     sizes = {
         "real_samples": len(groups[0]),
         "real_groups": len(np.unique(groups[0])),
         "generated_samples": len(groups[1]),
+        "candidates": draws or None,
         "half": halves_of[0].shape[1],
         "splits": splits,
         "seed": seed,
         "train_samples": None if train is None else train.sizes["sample"],
     }
     memory = None if train is None else Memory(train, symmetries)
+    plan = _Plan(groups, weight, log, progress, memory, draws, len(fields), seed)
     found, floors = {}, []
     for channel, ours, theirs in fields:
-        statistics = fitting(ours, theirs, log, diagnostics, tests)
-        samples = tuple(measure(statistics, each, progress=progress) for each in (ours, theirs))
-        rows, floor, results = tabulate(statistics, samples, groups, weight)
-        if memory is not None:
-            remembered = memory.search(channel, ours, theirs, log)
-            rows, results = rows + remembered.rows, results | {"nearest": remembered.distances}
-            floor += [np.full(splits, np.nan)] * len(remembered.rows)
+        rows, floor, results = plan.compared(channel, ours, theirs, fitting(ours, theirs, log, names, tests))
         name = channel or real.name
         scores = _described(ours, theirs, name) | {"sizes": sizes, "statistics": rows}
         examples = _examples(ours).rename(name), _examples(theirs).rename(name)
@@ -136,10 +140,42 @@ def compare(
     if "" in found:
         return _judged(found[""], floors)
     joint = (real, generated.isel(channel=[channel_names(generated).index(name) for name in found]))
-    statistics = [] if is_spectrum(real) else [_coherence(real, found)]
-    samples = tuple(measure(statistics, each, progress=progress) for each in joint)
-    rows, floor, results = tabulate(statistics, samples, groups, weight)
+    rows, floor, results = plan.tabulated(*joint, [] if is_spectrum(real) else [_coherence(real, found)])
     return _judged(_joined(found, rows, results), floors + floor)
+
+
+_Table = tuple[list[dict[str, Any]], list[np.ndarray], dict[str, xr.Dataset]]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How every channel is compared: groups and splits of both sets, copies looked for, draws of each real sample."""
+
+    groups: tuple[np.ndarray, np.ndarray]
+    weight: Sequence[np.ndarray]
+    log: bool | None
+    progress: bool
+    memory: Memory | None
+    draws: int
+    channels: int
+    seed: int
+
+    def compared(self, channel: str, ours: xr.DataArray, theirs: xr.DataArray, statistics: list[Statistic]) -> _Table:
+        """Return the lines of a channel, their floors and curves; what is no distance of two sets has no floor."""
+        rows, floors, results = self.tabulated(ours, theirs, statistics)
+        more: list[dict[str, Any]] = []
+        if self.memory is not None:
+            remembered = self.memory.search(channel, ours, theirs, self.log)
+            more, results = more + remembered.rows, results | {"nearest": remembered.distances}
+        if self.draws:
+            judged = calibrated(ours, theirs, self.groups[0], channels=self.channels, seed=self.seed)
+            more, results = more + judged.rows, results | {"calibration": judged.curves}
+        return rows + more, floors + [np.full(len(self.weight[0]), np.nan)] * len(more), results
+
+    def tabulated(self, ours: xr.DataArray, theirs: xr.DataArray, statistics: list[Statistic]) -> _Table:
+        """Measure both sets, and compare them."""
+        samples = [measure(statistics, each, progress=self.progress) for each in (ours, theirs)]
+        return tabulate(statistics, (samples[0], samples[1]), self.groups, self.weight)
 
 
 def _coherence(real: xr.DataArray, channels: dict[str, Comparison]) -> Coherence:
@@ -192,10 +228,11 @@ def subsets(real: np.ndarray, generated: np.ndarray, splits: int, rng: np.random
     -------
     first, second, drawn : ndarray of int (splits, size)
         Numbers of the samples. Where both sets carry the same groups sample by sample, the generated ones are the
-        counterparts of the second half.
+        counterparts of the second half; where each real sample has several draws, one after the other, one of the
+        draws of each sample of the second half.
     own_first, own_second : ndarray of int (some splits, own size)
         Disjoint halves of the generated set, of at most that size, to tell how it scatters by itself; without groups
-        where these cannot be halved.
+        where these cannot be halved. None where groups are counterparts: a half would lie beside its own.
 
     Raises
     ------
@@ -208,8 +245,9 @@ def subsets(real: np.ndarray, generated: np.ndarray, splits: int, rng: np.random
         )
     first, second = halves(real, splits, rng)
     some = min(splits, _OWN_SPLITS)
-    if len(np.unique(real)) < len(real) and np.array_equal(real, generated):
-        return first, second, second, first[:some], second[:some]
+    draws = len(generated) // len(real)
+    if (draws > 1 or len(np.unique(real)) < len(real)) and np.array_equal(real.repeat(draws), generated):
+        return first, second, draws * second + rng.integers(draws, size=second.shape)
     size = min(first.shape[1], len(generated))
     drawn = draw(generated, splits, size, rng)
     alone = len(np.unique(generated)) < _FEWEST

@@ -10,16 +10,14 @@ _AXES = 2 * np.pi * np.fft.fftfreq(N, SPACING)
 K = np.hypot(_AXES[:, None], _AXES[None, :])
 
 
-def logarithms(samples, seed):
-    """Skewed log10 fields of a red spectrum, whose amplitude varies a little between samples."""
+def logarithms(samples, seed, knee=1.5):
+    """Skewed log10 fields of a red spectrum."""
     rng = np.random.default_rng(seed)
-    modes = np.fft.fft2(rng.normal(size=(samples, N, N))) / (1 + (K / 1.5) ** 2)
+    modes = np.fft.fft2(rng.normal(size=(samples, N, N))) / (1 + (K / knee) ** 2)
     modes[:, 0, 0] = 0
     smooth = np.fft.ifft2(modes).real
     smooth /= np.sqrt((smooth**2).mean())
-    # at a high amplitude the square makes ridges and halos; half of it would hardly be seen in a small set
-    skewed = smooth + 0.25 * (smooth**2 - 1)
-    return 10.5 + 0.25 * np.exp(0.1 * rng.normal(size=(samples, 1, 1))) * skewed
+    return 10.5 + 0.2 * (smooth + 0.2 * (smooth**2 - 1))
 
 
 def field(log, group=None):

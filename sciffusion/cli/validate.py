@@ -103,7 +103,12 @@ def _validate(argv: Sequence[str]) -> int:
         epilog="Exit status: 0 done; 1 bad input; 2 bad flags; 3 below what --require asks for.",
     )
     parser.add_argument("real", type=str, help="File of real fields.")
-    parser.add_argument("generated", type=str, help="File of fields to compare with them.")
+    parser.add_argument(
+        "generated",
+        type=str,
+        help="File of fields to compare with them. Of one with several draws for each real object "
+        "(sciffusion-sample --images) all are taken, and judged as draws too.",
+    )
     add_settings(parser, ValidateConfig)
     settings = parser.parse_args(gather_options(argv)).as_dict()
     paths = settings.pop("real"), settings.pop("generated")
@@ -152,11 +157,14 @@ def _open(path: str, config: ValidateConfig, options: str) -> Any:
     if options == "generated_options" and config.generated_dataset:
         given["dataset"] = config.generated_dataset
     given = {name: value for name, value in given.items() if value is not None}
-    field = main_variable(open_field(path, **with_options(given, getattr(config, options), options)))
+    data = open_field(path, **with_options(given, getattr(config, options), options))
+    field = main_variable(data)
+    if options == "generated_options" and "candidate" in data.sizes and "samples" in data and "dataset" not in given:
+        field = data["samples"].assign_attrs(field.attrs).rename(field.name)  # all that were drawn, not the chosen ones
     if config.num is None:
         return field
-    if config.num < 2:
-        raise ValueError(f"--num {config.num}: at least 2 samples are needed")
+    if config.num < 4:
+        raise ValueError(f"--num {config.num}: at least 4 samples are needed")
     size = field.sizes["sample"]
     num = min(config.num, size)
     return field.isel(sample=[i * size // num for i in range(num)])

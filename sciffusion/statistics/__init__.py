@@ -1,10 +1,12 @@
 """Statistics of labelled fields: `DataArray` -> `DataArray`, the dim ``sample`` kept, units on everything.
 
-Power spectra are in `power` and `slope`, structure functions in `structure`, one-point statistics and peaks in
-`onepoint`, the contrasts they are taken of in `contrast`; colors of spectra in `photometry`, their lines and breaks in
-`lines`, their redshifts in `redshift`, their means by type in `classes`; `memorization` looks for copies. What two sets
-are compared by is composed in `choice`; `candidates` and `coverage` judge several spectra for one object, `ranking` how
-well pairs are found again.
+Of fields: power spectra (`power`, `covariance`, `slope`), structure functions and delta-variance (`structure`,
+`deltavariance`), one-point statistics and peaks (`onepoint`), Minkowski functionals (`morphology`), bispectra and
+scattering coefficients (`bispectra`, `scatteringtransform`), of the contrasts in `contrast`. Of spectra: colors
+(`photometry`), lines and breaks (`lines`), continua (`continua`), redshifts (`redshift`), means by type (`classes`).
+Of two sets: distances and tests (`twosample`), coverage (`manifold`), copies (`memorization`); under conditions:
+`response`, `recovery`. Of several draws beside a truth: `candidates`, `coverage`, `calibration`; of pairs that are
+found again: `ranking`. What two sets are compared by is composed in `choice`.
 """
 
 from __future__ import annotations

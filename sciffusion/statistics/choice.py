@@ -14,7 +14,7 @@ from sciffusion.statistics.colors import Colors
 from sciffusion.statistics.deltavariance import DeltaVariance
 from sciffusion.statistics.extent import Views
 from sciffusion.statistics.features import SpectralFeatures
-from sciffusion.statistics.fieldpower import Power, Slope
+from sciffusion.statistics.fieldpower import Power, PowerCorrelation, Slope
 from sciffusion.statistics.fieldvalues import OnePoint, Peaks
 from sciffusion.statistics.grid import is_spectrum, name_of
 from sciffusion.statistics.linestatistics import Lines
@@ -44,6 +44,7 @@ class _Sets:
 
 
 _OF_FIELDS: dict[str, tuple[Any, Callable[[_Sets], Statistic]]] = {
+    "power_correlation": (PowerCorrelation, lambda sets: PowerCorrelation(Power.of(sets.real, sets.views))),
     "slope": (Slope, lambda sets: Slope.of(sets.real, sets.views)),
     "structure_function": (StructureFunction, lambda sets: StructureFunction.of(sets.real, sets.views)),
     "delta_variance": (DeltaVariance, lambda sets: DeltaVariance.of(sets.real, sets.views)),

@@ -12,8 +12,6 @@ with the inverse corrected by `hartlap_factor`, is 1 on average if the n samples
 
 from __future__ import annotations
 
-import threading
-import weakref
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -35,13 +33,6 @@ _FLAT = 1e-20
 """Variance of the logarithm of a power that is rounding."""
 
 
-class _Last(threading.local):
-    """The part that was measured last by a thread, and its power spectra."""
-
-    part: weakref.ref | None = None
-    spectra: dict[str, np.ndarray] | None = None
-
-
 @dataclass(frozen=True)
 class Power(Statistic):
     """Mean and scatter of P(k) of the linear field and of its logarithm.
@@ -59,7 +50,6 @@ class Power(Statistic):
     spectra: dict[str, xr.DataArray]
     bins: np.ndarray
     name: str = field(default="power", init=False)
-    _last: _Last = field(default_factory=_Last, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, real: xr.DataArray, views: Views) -> Power:
@@ -75,13 +65,8 @@ class Power(Statistic):
         return self.spectra["power"]["k"]
 
     def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
-        """Return the power spectra (sample, k) of the samples; of the part that was measured last, the same again."""
-        last = self._last
-        if last.part is None or last.spectra is None or last.part() is not part:
-            views = self.views.all(part)
-            last.spectra = {name: power_spectrum(view, window="hann").values for name, view in views.items()}
-            last.part = weakref.ref(part)
-        return last.spectra
+        """Return the power spectra (sample, k) of the samples."""
+        return {name: power_spectrum(view, window="hann").values for name, view in self.views.all(part).items()}
 
     def averages(self, measured: Measured, weight: np.ndarray) -> dict[str, np.ndarray]:
         """Return means under their names and unbiased variances between samples under ``"power_variance"`` etc.
@@ -122,6 +107,7 @@ class Power(Statistic):
             title, band = f"log {title}", (0.0, BANDS[-1][1] * nyquist)
             rows.append(_chi2_score(name, f"{title}, reduced χ², |ln|", self.binned(real), band))
             rows.append(_correlation_score(name, f"{title}, correlation of bins", band))
+            rows.append(_spread_score(name, f"{title}, variance between samples, |ln|", band))
         return sorted(rows, key=lambda score: score.name)
 
     def curves(self, parts: Parts) -> xr.Dataset:
@@ -216,6 +202,16 @@ def _correlation_score(name: str, label: str, band: tuple[float, float]) -> Scor
     return Score(f"{name}_correlation", label, distance, lambda a: coefficients(a).mean(axis=1), "", band)
 
 
+def _spread_score(name: str, label: str, band: tuple[float, float]) -> Score:
+    """Compare all the scatter of a set by one number, the mean logarithm of the variances of the bins."""
+
+    def value(a: Averages) -> np.ndarray:
+        variance = np.diagonal(a[f"{name}_log_covariance"], axis1=1, axis2=2)
+        return np.log(np.maximum(variance, _FLAT)).mean(axis=1)
+
+    return replace(difference(f"{name}_spread", label, value), band=band)
+
+
 @dataclass(frozen=True)
 class PowerCorrelation(Statistic):
     """Correlations of log P(k) between bins of k, to be drawn; their rows in a table are those of `power`.
@@ -223,7 +219,7 @@ class PowerCorrelation(Statistic):
     Attributes
     ----------
     power : Power
-        Measures the spectra; those of one part but once.
+        Measures the spectra.
     """
 
     power: Power

@@ -62,7 +62,7 @@ class OnePoint(Statistic):
         rows.append(
             difference("maximum", "maximum of a sample, difference / σ", lambda a: a["maximum"][:, 0], std, units)
         )
-        rows.append(difference("tied", "pixels clipped at an extreme, difference of shares", lambda a: a["tied"][:, 0]))
+        rows.append(_tied_score())
         return rows
 
     def curves(self, parts: Parts) -> xr.Dataset:
@@ -137,6 +137,15 @@ def _tied(flat: np.ndarray) -> np.ndarray:
     """Return the share of the pixels that have the highest or the lowest value of a sample, but for one of each."""
     high, low = ((flat == extreme(axis=1)[:, None]).sum(axis=1) for extreme in (flat.max, flat.min))
     return (high + low - 2) / flat.shape[1]
+
+
+def _tied_score() -> Score:
+    """Compare the shares of clipped pixels; only more of them than real samples have is a fault."""
+
+    def excess(a: Averages, b: Averages) -> np.ndarray:
+        return np.maximum(a["tied"] - b["tied"], 0)[:, 0]
+
+    return Score("tied", "pixels clipped at an extreme, excess of their share", excess, lambda a: a["tied"][:, 0])
 
 
 def _pdf_score(edges: np.ndarray, std: float, units: str) -> Score:

@@ -180,8 +180,8 @@ class Parts:
         Over the two halves of the real set, a row for each split.
     drawn : averages
         Over as many generated samples, a row for each split.
-    own : pair of averages
-        Over two disjoint halves of the generated set, a row for each of some splits.
+    own : tuple of averages
+        Of some splits: over the first real half, and over two disjoint halves of the generated set; or empty.
     """
 
     samples: tuple[Measured, Measured]
@@ -191,7 +191,7 @@ class Parts:
     first: Averages
     second: Averages
     drawn: Averages
-    own: tuple[Averages, Averages]
+    own: tuple[Averages, ...]
 
     @classmethod
     def of(
@@ -206,11 +206,12 @@ class Parts:
         real, generated = (statistic.averages(m, np.full((1, len(g)), 1 / len(g))) for m, g in zip(samples, groups))
         first, second = (statistic.averages(ours, half) for half in halves[:2])
         drawn, *own = (statistic.averages(theirs, half) for half in halves[2:])
-        return cls(samples, groups, real, generated, first, second, drawn, (own[0], own[1]))
+        beside = [statistic.averages(ours, halves[0][: len(halves[3])])] if own else []
+        return cls(samples, groups, real, generated, first, second, drawn, (*beside, *own))
 
     def row(self, score: Score, floor: np.ndarray) -> dict[str, Any]:
         """Return a score with its floor as plain numbers; None where there is none (of colors of a dark spectrum)."""
-        own = score.distance(self.own[1], self.own[0])
+        own = self._own(score)
         low, high = score.band or (None, None)
         return {
             "name": score.name,
@@ -225,6 +226,13 @@ class Parts:
             "units": score.units,
             "p_value": None if score.test is None else _number(np.mean, np.array([score.test(self)])),
         }
+
+    def _own(self, score: Score) -> np.ndarray:
+        """Return by how much a distance depends on which half of the generated set is taken."""
+        if not self.own:
+            return np.empty(0)
+        beside, one, other = self.own
+        return np.abs(score.distance(one, beside) - score.distance(other, beside))
 
     def floor(self, relation: Callable[[Averages, Averages], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Return the 95 % range of a relation of two real halves (splits, feature), in either order."""
@@ -255,7 +263,8 @@ def tabulate(
         From `measure`, of the real and of the generated set.
     groups : pair of ndarray (sample,)
     halves : sequence of ndarray (splits, sample)
-        Weights of the two real halves, of as many generated samples, and of two halves of the generated set.
+        Weights of the two real halves and of as many generated samples; and, of some of the splits, of two halves of
+        the generated set, if their scatter is to count.
 
     Returns
     -------
