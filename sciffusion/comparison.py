@@ -182,7 +182,8 @@ class Comparison:
             # A number of four digits or more would run into its neighbor with four decimals.
             text = "".join(_text(n, "8.4f" if n is None or abs(n) < 100 else "8.2g") for n in numbers)
             text += "".join(_text(row[which], "10.3g") for which in ("real", "generated"))
-            lines.append(f"{_title(row):<{width}}{band:>{across}}{text}  {row['level'] or '–'}")
+            p_value = "" if row["p_value"] is None else f" (p = {row['p_value']:.2g})"
+            lines.append(f"{_title(row):<{width}}{band:>{across}}{text}  {row['level'] or '–'}{p_value}")
         return "\n".join([*lines, self._verdict()])
 
     def _verdict(self) -> str:

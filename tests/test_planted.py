@@ -81,6 +81,13 @@ def test_a_planted_fault_is_found_and_named(fault):
         assert comparison.level != "gold"
 
 
+def test_lengths_off_by_h_are_named():
+    generated = field(logarithms(8, seed=2))
+    shrunk = generated.assign_coords({d: (d, generated[d].values * 0.6711, generated[d].attrs) for d in ("y", "x")})
+    with pytest.raises(ValueError, match=r"a factor of 0\.6711: are the lengths of one of them without h\?"):
+        compare(generated, shrunk)
+
+
 @pytest.mark.slow
 def test_a_dropped_mode_is_found_and_named():
     comparison = compare(two_kinds(), field(perfect()), diagnostics="all", tests=False)

@@ -12,6 +12,7 @@ from sciffusion.units import conversion
 
 __all__ = ["agreeing", "by_channel", "channel_names"]
 
+_HUBBLE = (0.6, 0.8)
 _PIXEL = 0.01
 """Part of a pixel by which wavelengths may differ."""
 
@@ -107,10 +108,16 @@ def _same_pixels(ours: xr.DataArray, theirs: xr.DataArray) -> None:
         )
     factor = conversion(second.units, first.units)
     if not np.allclose(np.array(second.spacings) * factor, first.spacings, rtol=1e-3):
+        ratio = second.spacings[0] * factor / first.spacings[0]
+        hint = next((_h(each) for each in (ratio, 1 / ratio) if _HUBBLE[0] < each < _HUBBLE[1]), "")
         raise ValueError(
             f"the real fields have pixels of {first.spacings} {first.units} along {first.dims}, the "
-            f"generated ones of {second.spacings} {second.units}"
+            f"generated ones of {second.spacings} {second.units}{hint}"
         )
+
+
+def _h(ratio: float) -> str:
+    return f"; a factor of {ratio:.4g}: are the lengths of one of them without h?"
 
 
 def _same_wavelengths(ours: xr.DataArray, theirs: xr.DataArray) -> None:
