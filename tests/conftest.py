@@ -27,3 +27,14 @@ def _denormal_numbers_as_they_are():
     """Training and drawing flush them to zero in their thread, which tests that draw such numbers do not expect."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.fixture
+def bare_figures(monkeypatch):
+    """Let a comparison write empty figures: for tests of its files and words, which drawing would make slow."""
+    from matplotlib.figure import Figure
+
+    from sciffusion import plot
+
+    for name in ("draw_result", "plot_fields", "plot_scorecard"):
+        monkeypatch.setattr(plot, name, lambda *_: Figure(figsize=(1, 1)).subplots())

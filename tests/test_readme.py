@@ -17,7 +17,7 @@ def test_ten_lines_of_python_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert "generated beside" in capsys.readouterr().out
-    assert {"scores.json", "power.png"} <= {path.name for path in (tmp_path / "comparison").iterdir()}
+    assert {"index.html", "scores.json", "power.png"} <= {path.name for path in (tmp_path / "comparison").iterdir()}
 
 
 def commands():

@@ -71,8 +71,10 @@ def finished(maps, tmp_path_factory):
 
 def test_everything_promised_is_there(finished):
     names = {path.name for path in finished.iterdir()}
-    assert names == {"config.yaml", "progress.jsonl", "checkpoint.safetensors", "state", "samples.h5", "fields.png",
-                     "power.png", "pdf.png", "loss.png", "scores.json", "power.ecsv"}  # fmt: skip
+    drawn = {f"{name}.{end}" for name in ("scorecard", "fields", "power", "pdf", "peaks") for end in ("png", "pdf")}
+    compared = {"index.html", "scores.json", "scores.ecsv", "power.ecsv", "peaks.ecsv", *drawn}
+    trained = {"config.yaml", "progress.jsonl", "checkpoint.safetensors", "state", "samples.h5", "loss.png"}
+    assert names == trained | compared
     config = yaml.safe_load((finished / "config.yaml").read_text())
     assert config["training"]["samples"] == 160
     lines = [json.loads(line) for line in (finished / "progress.jsonl").read_text().splitlines()]

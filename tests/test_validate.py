@@ -49,7 +49,12 @@ def test_sets_of_one_distribution_score_at_their_floor(shape):
     assert len(scores) >= 13
     beyond = [row["name"] for row in scores if row["score"] > 1.6 * row["floor"]["p95"]]
     assert not beyond
-    ratio = np.array([row["score"] / row["floor"]["median"] for row in scores])
+    assert not [row["name"] for row in scores if row["differs"]]
+    assert comparison.level == "gold"
+    assert comparison.findings == []
+    # that no pixels are clipped has a floor of exactly nothing
+    ratio = np.array([row["score"] / row["floor"]["median"] for row in scores if row["floor"]["median"] > 0])
+    assert len(scores) - len(ratio) <= 1
     assert 0.7 < np.median(ratio) < 2.0
     sizes = comparison.scores["sizes"]
     assert (sizes["real_samples"], sizes["generated_samples"], sizes["half"]) == (80, 80, 40)
@@ -171,7 +176,7 @@ def test_generated_groups_that_match_are_counterparts_of_the_other_half():
     # the score is the mean over splits, the floor their median and 95th percentile
     for found in comparison.scores["statistics"]:
         assert found["score"] <= found["floor"]["p95"]
-        assert found["score"] > 0
+        assert (found["score"] > 0) == (found["name"] != "tied")
         assert found["all_samples"] == 0
 
 
@@ -221,8 +226,9 @@ def test_sets_that_do_not_fit_are_refused_in_words():
         compare(xr.ones_like(real), real)
     with pytest.raises(ValueError, match="cannot be halved"):
         compare(real.assign_coords(group=("sample", np.zeros(10, int))), real)
-    with pytest.raises(ValueError, match="2 generated samples"):
-        compare(real, real.isel(sample=[0]))
+    for size in (1, 3):
+        with pytest.raises(ValueError, match=f"4 generated samples are needed; there are 200 and {size}"):
+            compare(real, real.isel(sample=slice(size)))
     bad = real.copy(deep=True)
     bad.values[7, 0, 0] = np.nan
     with pytest.raises(ValueError, match="sample 7 of 'real Mcdm' has 1 values that are not finite"):
@@ -242,20 +248,28 @@ def test_tables_carry_units_and_files_are_complete(tmp_path):
     assert highest.unit == littleh / u.Mpc
     assert highest[0].value == pytest.approx(0.5 * np.pi / SPACING)
     comparison.write(tmp_path / "out")
-    assert comparison.files == ("scores.json", "power.ecsv", "power.png", "pdf.png", "fields.png")
+    drawn = [f"{name}.{end}" for name in ("scorecard", "fields", "power", "pdf", "peaks") for end in ("png", "pdf")]
+    assert set(comparison.files) == {"index.html", "scores.json", "scores.ecsv", "power.ecsv", "peaks.ecsv", *drawn}
+    assert len(comparison.files) == 15
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(comparison.files) < set(FILES)
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert scores == comparison.scores
     assert scores["format_version"] == 2
     assert scores["sizes"]["real_groups"] == 10
     with u.add_enabled_units([littleh]):
-        power = QTable.read(tmp_path / "out" / "power.ecsv")
+        power, scored = (QTable.read(tmp_path / "out" / f"{name}.ecsv") for name in ("power", "scores"))
     assert power["k"].unit == littleh / u.Mpc
     assert power["power_real"].unit == (u.Mpc / littleh) ** 2
     np.testing.assert_allclose(power["power_real"].value, comparison.spectra.power_real)
-    with pytest.raises(FileExistsError, match=r"holds scores.json, power.ecsv"):
+    with pytest.raises(FileExistsError, match=r"holds index\.html, scores\.json, scores\.ecsv, power\.ecsv"):
         comparison.write(tmp_path / "out")
-    comparison.write(tmp_path / "out", overwrite=True)
+    assert scored.colnames == table.colnames
+    for name in ("limit", "score"):
+        np.testing.assert_allclose(
+            scored[name], [row["floor"]["limit"] if name == "limit" else row["score"] for row in scores["statistics"]]
+        )
+    assert [str(level) for level in scored["level"]] == [row["level"] for row in scores["statistics"]]
+    assert scored["k_max"].unit == littleh / u.Mpc
 
 
 def test_the_summary_names_sizes_bands_and_every_statistic():
@@ -263,12 +277,28 @@ def test_the_summary_names_sizes_bands_and_every_statistic():
     text = str(comparison)
     assert "20 generated beside 30 real samples (30 groups); score and floor: 15 beside 15, 200 splits" in text
     assert "k [h/Mpc]" in text
-    assert text.count("\n") == len(comparison.scores["statistics"]) + 1
-    assert max(map(len, text.splitlines())) < 110
+    lines, rows = text.splitlines(), comparison.scores["statistics"]
+    assert lines[1].split()[-7:] == ["score", "floor", "limit", "all", "real", "gen.", "level"]
+    for line, row in zip(lines[2:], rows):
+        assert line.startswith(row["label"])
+        assert line.endswith(f"  {row['level']}")
+    assert lines[2 + len(rows) :] == [f"verdict: gold ({len(rows)} gold)"]
+    assert max(map(len, lines)) < 126
+
+
+def test_the_summary_ends_with_what_is_wrong():
+    comparison = compare(lognormal((24, 24), 60, seed=1), lognormal((24, 24), 60, seed=2, amplitude=1.3))
+    lines = str(comparison).splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("verdict: none ("))
+    assert lines[at + 1 :] == [f"- {said}" for said in comparison.findings]
+    assert any("too much power (log10)" in line for line in lines[at + 1 :])
 
 
 def test_units_unknown_to_astropy_are_carried(tmp_path):
     real, generated = (lognormal((24,), 30, seed=s).assign_attrs(units="counts/fiber") for s in (1, 2))
     comparison = compare(-real, -generated)
     assert str(u.Quantity(comparison.power_table["power_real"]).unit) == "(counts/fiber)^2 (Mpc/h)"
-    comparison.write(tmp_path)
+    path = tmp_path / "power.ecsv"
+    comparison.power_table.write(path, format="ascii.ecsv")
+    assert "counts/fiber" in path.read_text()
+    comparison.table.write(tmp_path / "scores.ecsv", format="ascii.ecsv")
