@@ -163,3 +163,51 @@ def test_pyplot_is_never_touched(tmp_path, comparison):
     import subprocess
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_curve_is_drawn_over_what_real_halves_differ():
+    compared = compare(maps(1), maps(2), splits=20, diagnostics=["minkowski", "bispectrum"], tests=False)
+    for name in ("peaks", "minkowski", "bispectrum"):
+        axes = plot.draw_result(compared, name)
+        curves = compared.results[name]
+        panels = [str(key).removesuffix("real") for key in curves if str(key).endswith("real")]
+        assert axes.shape == (2, len(panels))
+        for (top, bottom), panel in zip(axes.T, panels):
+            real, generated = (curves[f"{panel}{which}"].values for which in ("real", "generated"))
+            np.testing.assert_allclose(top.lines[0].get_ydata(), real)
+            np.testing.assert_allclose(top.lines[1].get_ydata(), generated)
+            np.testing.assert_allclose(bottom.lines[0].get_ydata(), generated - real)
+            assert len(bottom.collections) == 1
+            assert top.get_ylabel()
+            assert bottom.get_xlabel()
+    with pytest.raises(ValueError, match="expected axes"):
+        plot.plot_curves(compared, "peaks", Figure().subplots(3, 1, squeeze=False))
+
+
+def test_the_scorecard_has_every_line_in_units_of_its_limit(comparison):
+    ax = plot.plot_scorecard(comparison)
+    rows = [row for row in comparison.scores["statistics"] if row["floor"]["limit"]]
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    assert len(labels) == len(rows)
+    for label, row in zip(labels, rows):
+        assert label.startswith(row["label"])
+    drawn = [line for line in ax.lines if str(line.get_label()).startswith("score: ")]
+    scores = np.concatenate([line.get_xdata() for line in drawn])
+    np.testing.assert_allclose(np.sort(scores), np.sort([row["score"] / row["floor"]["limit"] for row in rows]))
+    assert {str(line.get_label()).removeprefix("score: ") for line in drawn} == {row["level"] for row in rows}
+    given = Figure().subplots()
+    assert plot.plot_scorecard(comparison, given) is given
+
+
+def test_every_result_that_is_written_as_a_figure_can_be_drawn():
+    """Of fields, with everything that is measured; those of spectra are drawn where their statistics are tested."""
+    compared = compare(
+        maps(1, samples=30), maps(2, samples=30), splits=10, diagnostics="all", train=maps(3, samples=30)
+    )
+    for name in compared.results:
+        if f"{name}.png" in compared.files:
+            figure = plot.figure_of(plot.draw_result(compared, name))
+            assert isinstance(figure, Figure)
+            assert any(ax.has_data() for ax in figure.axes)
+    drawn = {name.removesuffix(".png") for name in compared.files if name.endswith(".png")}
+    assert {"minkowski", "bispectrum", "scattering", "delta_variance", "power_correlation", "nearest"} <= drawn

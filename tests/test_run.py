@@ -112,6 +112,7 @@ def test_a_second_run_does_not_overwrite_the_first(finished, maps, capsys):
     assert (finished / "checkpoint.safetensors").read_bytes() == before
 
 
+@pytest.mark.usefixtures("bare_figures")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_killed_in_the_middle_and_resumed_ends_the_same(finished, maps, tmp_path, number):
     out = tmp_path / "killed"
@@ -152,6 +153,7 @@ def test_dry_run_writes_nothing(maps, tmp_path, capsys):
     assert not (tmp_path / "dry").exists()
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_fine_tuning_starts_from_the_weights(finished, maps, tmp_path):
     more = ["--init_from", str(finished), "--training.learning_rate", "1e-12", "--training.ema", "[0.05]"]
     assert train.main(command(maps, tmp_path / "fine", *more)) == 0
@@ -165,6 +167,7 @@ def test_fine_tuning_another_network_is_refused(finished, maps, tmp_path, capsys
     assert "use the same network and conditions" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_a_bare_array_needs_three_words(tmp_path, capsys):
     values = np.random.default_rng(0).lognormal(size=(24, 16, 16)).astype(np.float32)
     np.save(tmp_path / "bare.npy", values)
@@ -177,6 +180,7 @@ def test_a_bare_array_needs_three_words(tmp_path, capsys):
     assert drawn.attrs["units"] == "K"
 
 
+@pytest.mark.usefixtures("bare_figures")
 @pytest.mark.parametrize("sizes", [(32,), (8, 8, 8)])
 def test_the_same_run_in_one_and_three_dimensions(sizes, tmp_path):
     rng = np.random.default_rng(0)
@@ -255,6 +259,7 @@ def test_a_folder_that_holds_anything_of_a_run_is_left_alone(maps, tmp_path, cap
     assert (tmp_path / "samples.h5").read_text() == "precious"
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_the_written_settings_do_not_overwrite_the_run_they_came_from(maps, tmp_path, capsys):
     assert train.main(command(maps, tmp_path / "run", "--overwrite")) == 0
     assert train.main(["--config", str(tmp_path / "run" / "config.yaml")]) == 1
@@ -373,6 +378,7 @@ def spectral(data, out, **settings):
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_bad_pixels_and_conditions_on_the_grid_from_file_to_samples(noisy_spectra, tmp_path, capsys):
     run = Run(spectral(noisy_spectra, tmp_path / "run"), progress=False)
     run.execute()
@@ -422,6 +428,7 @@ def test_training_on_maps_that_was_stopped_ends_the_same(noisy_spectra, tmp_path
         assert all(np.array_equal(ours[name], theirs[name], equal_nan=True) for name in theirs), file
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_a_resumed_run_draws_as_many_samples_as_it_had_decided(noisy_spectra, tmp_path):
     run, prepared = started(spectral(noisy_spectra, tmp_path / "run"))
     run.budget.most = 5  # what a short budget leaves

@@ -67,6 +67,7 @@ def test_the_wrong_file_and_several_are_refused_in_words(release):
         get_field("gas_density").read([gas, temperature])
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_several_fields_as_channels_from_files_to_samples(release, tmp_path, capsys):
     files = [release("Mcdm"), release("Mstar", zeros=0.3), release("T")]
     out = tmp_path / "run"
@@ -95,6 +96,7 @@ def test_several_fields_as_channels_from_files_to_samples(release, tmp_path, cap
     assert "channel" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_one_channel_alone_and_a_transform_of_ones_own(release, tmp_path):
     out = tmp_path / "run"
     words = ["--field", "camels", "--data", release("T"), "--out", str(out), *TINY, "--transform", "T=asinh:1e11"]
@@ -104,6 +106,7 @@ def test_one_channel_alone_and_a_transform_of_ones_own(release, tmp_path):
     assert sciffusion.load(out, "cpu").header["transform"]["parts"][0]["channels"] == ["T"]
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_grids_in_three_dimensions_from_a_file_to_samples(release, tmp_path):
     path = release("Mtot", (16, 16, 16), a_simulation=1)
     out = tmp_path / "run"
@@ -114,6 +117,7 @@ def test_grids_in_three_dimensions_from_a_file_to_samples(release, tmp_path):
     assert float(drawn.x[-1] + drawn.x[0]) == pytest.approx(25)
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_samples_are_chosen_by_their_parameters_on_the_command_line(release, tmp_path, capsys):
     path = release("HI")
     values = get_field("neutral_hydrogen").read([path]).Omega_m.values

@@ -41,7 +41,7 @@ def parts_of(statistic, real, generated, splits=60, groups=None, seed=0):
 
 def rows_of(real, generated, statistic=None, **options):
     parts = parts_of(statistic or Pixelwise(), real, generated, **options)
-    rows = [parts.row(score, parts.distances(score)) for score in parts_scores(parts, statistic)]
+    rows = [parts.row(score, score.distance(parts.second, parts.first)) for score in parts_scores(parts, statistic)]
     return {row["name"].split("_")[0]: row for row in rows}
 
 
@@ -292,5 +292,5 @@ def test_two_hundred_splits_of_a_thousand_samples_take_seconds():
     parts = parts_of(Pixelwise(tests=True), real, generated, splits=200)
     start = time.perf_counter()
     for score in parts_scores(parts):
-        parts.distances(score)
+        score.distance(parts.second, parts.first)
     assert time.perf_counter() - start < 30
