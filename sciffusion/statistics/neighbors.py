@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 import xarray as xr
@@ -13,6 +14,7 @@ import xarray as xr
 from sciffusion.statistics.alignment import Alignment, Transformed
 from sciffusion.statistics.descriptor import Descriptor
 from sciffusion.statistics.grid import chunks, good_pixels, grid_dims, name_of
+from sciffusion.statistics.threads import workers
 
 __all__ = ["Search"]
 
@@ -159,22 +161,27 @@ class Search:
         """Compare all pairs, or those listed, in all positions."""
         best, place, first = np.full(field.sizes["sample"], np.inf), np.zeros(field.sizes["sample"], np.int64), 0
         masked = _masked(field) or _masked(self.training)
-        for queries in _together(self._queries(field, masked)):
-            last = first + len(queries)
-            every = np.arange(self.training.sizes["sample"])
-            needed = every if listed is None else np.unique(listed[first:last])
-            start = 0
-            for block in chunks(self.training if listed is None else self.training.isel(sample=needed)):
-                y, n = self._values(block)
-                targets, numbers = self.alignment.targets(y, n, masked), needed[start : start + len(y)]
-                for i, query in enumerate(queries, first):
-                    members = np.isin(numbers, listed[i]) if listed is not None else np.full(len(y), True)
-                    members &= numbers != (i if itself else -1)
-                    found = self._best(query, targets, np.flatnonzero(members), (y, n), best[i])
-                    if found is not None:
-                        best[i], place[i] = found[0], numbers[found[1]]
-                start += len(y)
-            first = last
+        with ThreadPoolExecutor(workers()) as pool:
+            for queries in _together(self._queries(field, masked)):
+                last = first + len(queries)
+                every = np.arange(self.training.sizes["sample"])
+                needed = every if listed is None else np.unique(listed[first:last])
+                start = 0
+                for block in chunks(self.training if listed is None else self.training.isel(sample=needed)):
+                    y, n = self._values(block)
+                    targets, numbers = self.alignment.targets(y, n, masked), needed[start : start + len(y)]
+                    members = [
+                        np.flatnonzero(
+                            (listed is None or np.isin(numbers, listed[i])) & (numbers != (i if itself else -1))
+                        )
+                        for i in range(first, last)
+                    ]
+                    jobs = queries, repeat(targets), members, repeat((y, n)), best[first:last].copy()
+                    for i, found in enumerate(pool.map(self._best, *jobs), first):
+                        if found is not None:
+                            best[i], place[i] = found[0], numbers[found[1]]
+                    start += len(y)
+                first = last
         return np.sqrt(best), place
 
     def _queries(self, field: xr.DataArray, masked: bool) -> Iterator[list[_Query]]:

@@ -7,7 +7,6 @@ costs no second look at the fields. To compare sets in a new way, write a `Stati
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from sciffusion.statistics.grid import chunks, name_of
+from sciffusion.statistics.threads import workers
 
 __all__ = [
     "Averages",
@@ -142,11 +142,11 @@ def measure(
     def each(part: xr.DataArray) -> list[dict[str, np.ndarray]]:
         return [statistic.measure(part) for statistic in statistics]
 
-    rows, waiting, workers = [], deque(), _workers()
-    with bar, ThreadPoolExecutor(workers) as pool:
+    rows, waiting, threads = [], deque(), workers()
+    with bar, ThreadPoolExecutor(threads) as pool:
         for part in chunks(field):
             waiting.append((part.sizes["sample"], pool.submit(each, part)))
-            while len(waiting) > workers:  # no more parts in memory than are worked on, and the next one
+            while len(waiting) > threads:  # no more parts in memory than are worked on, and the next one
                 bar.update(_take(waiting, rows))
         while waiting:
             bar.update(_take(waiting, rows))
@@ -158,11 +158,6 @@ def _take(waiting: deque, rows: list) -> int:
     size, found = waiting.popleft()
     rows.append(found.result())
     return size
-
-
-def _workers() -> int:
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    return int(said) if said.isdigit() and int(said) else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
