@@ -130,8 +130,7 @@ class Comparison:
         columns: dict[str, Any] = {"channel": [row["channel"] for row in rows]} if self.channels else {}
         columns |= {
             "statistic": [row["name"] for row in rows],
-            "k_min": _numbers(rows, "k_min") * k,
-            "k_max": _numbers(rows, "k_max") * k,
+            **{name: Column(_numbers(rows, name), unit=k) for name in ("k_min", "k_max")},
             "score": _numbers(rows, "score"),
             "floor": _numbers([row["floor"] for row in rows], "median"),
             "floor_95": _numbers([row["floor"] for row in rows], "p95"),

@@ -25,6 +25,10 @@ Results = Mapping[str, xr.Dataset]
 _FLAT = 0.35
 """Relative scatter below which an excess of power counts as flat."""
 _HUBBLE = (0.6, 0.8)
+_LARGE = 10.0
+"""Where a percentage is harder to read than a factor."""
+_INSIDE, _RESOLVED = 0.97, 4.0
+"""Share of the generated values that a histogram must hold, and bins that they must fill, to be told by their shape."""
 
 
 def findings(rows: Sequence[Row], results: Results, scores: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -75,7 +79,13 @@ Said = list[tuple[str, list[Row]]]
 
 def _percent(ratio: float) -> str:
     share = abs(ratio - 1)
+    if share > _LARGE:
+        return f"a factor of {ratio:.3g}"
     return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.1f} %"
+
+
+def _share(difference: float) -> str:
+    return f"{100 * difference:.0f} %" if difference < _LARGE else f"a factor of {difference:.3g}"
 
 
 def _power(family: list[Row], context: _Context) -> Said:
@@ -98,7 +108,8 @@ def _power(family: list[Row], context: _Context) -> Said:
         elif mean < 1:
             text = f"{where} lack {_percent(mean)} of the power ({of})"
         else:
-            text = f"{where} have {_percent(mean)} too much power ({of}){_white(name, curves, nyquist, context)}"
+            much = f"{mean:.3g} times the power" if mean > _LARGE else f"{_percent(mean)} too much power"
+            text = f"{where} have {much} ({of}){_white(name, curves, nyquist, context)}"
         said.append((text, [row]))
     return said
 
@@ -126,9 +137,14 @@ def _variance(family: list[Row], context: _Context) -> Said:
     if context.names & {"power_spread", "log_power_spread"}:
         return []
     row = _worst(family)
-    ratio = (row["generated"] / row["real"]) ** 2 if row["real"] else np.nan
-    side = "low: the set is too alike" if ratio < 1 else "high"
+    relative = ratio = (row["generated"] / row["real"]) ** 2 if row["real"] and row["generated"] is not None else np.nan
+    for mean in context.rows:  # the variance differs with the power too
+        if mean["name"] == row["name"].removesuffix("_variance") and mean["k_min"] == row["k_min"] and mean["differs"]:
+            ratio *= (mean["generated"] / mean["real"]) ** 2
     band = "small scales" if row["k_min"] else "large scales"
+    if not np.isfinite(ratio):
+        return [(f"variance of P(k) between samples: {_beyond(row)} ({band})", family)]
+    side = "high" if ratio > 1 else "low: the set is too alike" if relative < 0.9 else "low"
     return [(f"variance of P(k) between samples is {_percent(ratio)} {side} ({band})", family)]
 
 
@@ -154,6 +170,8 @@ def _values(family: list[Row], context: _Context) -> Said:
     factor = _factor(context)
     if factor is not None:
         return [(f"all values are {factor:.3g} times the real ones{_hubble(factor)}", family)]
+    if (about := _far_factor(context)) is not None:
+        return [(f"all values are about {about:.1g} times the real ones: units or a scale are off", family)]
     row = next((row for row in family if row["name"] == "wasserstein"), None)
     said: Said = []
     if row is not None:
@@ -178,9 +196,9 @@ def _factor(context: _Context) -> float | None:
     pdf, row = context.results.get("pdf"), context.row("wasserstein")
     if pdf is None or row is None or not row["differs"]:
         return None
-    x, width = pdf.value.values, float(np.diff(pdf.value.values[:2])[0])
-    q = np.linspace(0.02, 0.98, 49)
-    ours, theirs = (_quantiles(x, width, pdf[which].values, q) for which in ("real", "generated"))
+    ours, theirs = (_quantiles(pdf, which) for which in ("real", "generated"))
+    if not _told_by_shape(pdf):
+        return None
     if pdf.value.attrs["long_name"] == "log10":
         shift = theirs - ours
         if np.ptp(shift) > 0.25 * abs(np.median(shift)):
@@ -191,7 +209,34 @@ def _factor(context: _Context) -> float | None:
     return slope if left < 0.15 * np.abs(theirs - ours).mean() and slope > 0 else None
 
 
-def _quantiles(x: np.ndarray, width: float, density: np.ndarray, q: np.ndarray) -> np.ndarray:
+def _told_by_shape(pdf: xr.Dataset) -> bool:
+    """Return whether a histogram of the real range holds most generated values, in more than a few bins."""
+    width = float(np.diff(pdf.value.values[:2])[0])
+    held = float(pdf["generated"].sum()) * width
+    return held >= _INSIDE and np.ptp(_quantiles(pdf, "generated")) >= _RESOLVED * width
+
+
+def _far_factor(context: _Context) -> float | None:
+    """Return about which factor leaves nothing to see in histograms of the real range, by the maxima and the power."""
+    pdf, curves, row = context.results.get("pdf"), context.results.get("power"), context.row("maximum")
+    if pdf is None or curves is None or row is None or None in (row["real"], row["generated"]) or _told_by_shape(pdf):
+        return None
+    if pdf.value.attrs["long_name"] == "log10":
+        return None if "log_power" in context.names else float(10 ** (row["generated"] - row["real"]))
+    factor = row["generated"] / row["real"] if row["real"] else 0.0
+    if factor <= 0:
+        return None
+    if curves.attrs["power_of"] == "contrast":
+        return None if "power" in context.names else factor
+    amplitude = np.sqrt(curves["power_ratio"].values)
+    typical = float(np.median(amplitude))
+    same = np.ptp(np.quantile(amplitude, [0.1, 0.9])) < 0.3 * typical and abs(np.log(typical / factor)) < 0.3
+    return typical if same else None
+
+
+def _quantiles(pdf: xr.Dataset, which: str) -> np.ndarray:
+    x, density = pdf.value.values, pdf[which].values
+    width, q = float(x[1] - x[0]), np.linspace(0.02, 0.98, 49)
     cumulative = np.concatenate([[0], np.cumsum(density) * width])
     edges = np.concatenate([[x[0] - width / 2], x + width / 2])
     return np.interp(q * cumulative[-1], cumulative, edges)
@@ -219,14 +264,14 @@ def _counts(family: list[Row], _: _Context) -> Said:
             side = "many" if row["generated"] > row["real"] else "few"
             height = row["name"].split("_")[1]
             beyond = f"above {height} σ" if kind == "peaks" else f"below −{height} σ"
-            said.append((f"{100 * row['score']:.0f} % too {side} {kind} {beyond}", rows))
+            said.append((f"{_share(row['score'])} too {side} {kind} {beyond}", rows))
     return said
 
 
 def _minkowski(family: list[Row], _: _Context) -> Said:
     words = {"V0": "area", "V1": "contour length", "V2": "curvature (connectivity)", "V3": "topology"}
     told = ", ".join(
-        f"{(each := row['name'][-2:])} ({words.get(each, each)}) by {100 * row['score']:.0f} % of its maximum"
+        f"{(each := row['name'][-2:])} ({words.get(each, each)}) by {_share(row['score'])} of its maximum"
         for row in family
     )
     return [(f"the morphology of the contours differs: {told}", family)]
@@ -240,7 +285,7 @@ def _bispectrum(family: list[Row], context: _Context) -> Said:
         text = f"the bispectrum is {100 * (1 - generated / real):.0f} % too low: the phases carry too little structure"
         return [(text + ("" if own else ", as in a Gaussian field of the same power spectrum"), family)]
     kinds = ", ".join(sorted({each["name"].split("bispectrum_")[1] for each in family}))
-    return [(f"the bispectrum ({kinds}) is off by {100 * row['score']:.0f} %", family)]
+    return [(f"the bispectrum ({kinds}) is off by {_share(row['score'])}", family)]
 
 
 def _manifold(family: list[Row], _: _Context) -> Said:
@@ -253,8 +298,10 @@ def _manifold(family: list[Row], _: _Context) -> Said:
             "precision": "some generated samples are unlike any real one",
             "density": "generated samples crowd where real ones are rare, or the other way round",
         }[kind]
-        expected = 1 - row["floor"]["median"]
-        said.append((f"{kind} {row['generated']:.2f} beside {expected:.2f} of real halves: {text}", [row]))
+        # of subsets in the size of the halves: of all samples it is another number
+        above = kind == "density" and (row["generated"] or 0.0) > 1
+        found, expected = 1 + row["score"] if above else 1 - row["score"], 1 - row["floor"]["median"]
+        said.append((f"{kind} {found:.3g} beside {expected:.3g} of real halves: {text}", [row]))
     return said
 
 

@@ -134,6 +134,37 @@ def test_a_factor_of_fields_with_a_sign():
     assert text == "all values are 0.68 times the real ones: units off by h (h = 0.68)?"
 
 
+@pytest.mark.parametrize(("factor", "told"), [(1000.0, "1e+03"), (0.001, "0.001")])
+def test_a_factor_beyond_the_histogram_is_told_by_maxima_and_power(factor, told):
+    """The histogram has the range of real values: of a large factor it holds nothing, of a small one a single bin."""
+    sentence = f"all values are about {told} times the real ones: units or a scale are off"
+    rows = [line("wasserstein", 99.0), line("maximum", 99.0, 3.0, 3.1 * factor)]
+    curves = power("power", "field", ratio=lambda k: factor**2 + 0 * k)
+    far = pdf(normal(), normal(0.1 * factor, min(factor, 1e-3)) if factor < 1 else lambda x: 0 * x + 1e-6, "field")
+    assert said(*rows, pdf=far, power=curves) == [sentence]
+    tilted = power("power", "field", ratio=lambda k: factor**2 * k)
+    assert "times" not in said(*rows, pdf=far, power=tilted)[0]
+    logs = [line("wasserstein", 99.0), line("maximum", 99.0, 0.5, 0.5 + np.log10(factor))]
+    shifted = pdf(normal(sigma=0.4), lambda x: 0 * x + 1e-6)
+    assert said(*logs, pdf=shifted, power=power("log_power", "log10")) == [sentence]
+
+
+def test_large_numbers_are_factors():
+    much = said(line("power", 999.0, band=LOW), power=power("power", ratio=lambda k: 1000 + 0 * k))
+    assert much == ["large scales have 1e+03 times the power (contrast)"]
+    assert said(line("bispectrum_squeezed", 1e9, 1.0, 1e9)) == ["the bispectrum (squeezed) is off by a factor of 1e+09"]
+    assert said(line("peaks_3_sigma", 80.0, 1.0, 81.0)) == ["a factor of 80 too many peaks above 3 σ"]
+
+
+def test_the_variance_of_the_power_changes_with_the_power_itself():
+    """Half the power with the relative scatter of real samples: a quarter of the variance, and no set too alike."""
+    rows = line("power", 0.5, 2.0, 1.0, band=LOW), line("power_variance", 1.2, 0.5, 0.5, band=LOW)
+    texts = said(*rows, power=power("power", ratio=lambda k: 0.5 + 0 * k))
+    assert texts[1] == "variance of P(k) between samples is 75 % low (large scales)"
+    unknown = line("power_variance", 2.0, 0.5, None, band=LOW)
+    assert said(unknown) == ["variance of P(k) between samples: 2, where real halves stay within 0.1 (large scales)"]
+
+
 @pytest.mark.parametrize("long_name", ["log10", "field"])
 def test_another_distribution_is_no_factor(long_name):
     rows = [
@@ -197,6 +228,14 @@ def test_missing_modes_and_odd_samples():
     assert recall.startswith("recall 0.3 beside ")
     assert recall.endswith("has no counterpart among the generated samples: modes are missing")
     assert coverage.endswith("part of the real set has no generated sample near it")
+
+
+def test_shares_are_those_of_subsets_in_the_size_of_the_halves():
+    """Of all samples coverage may be 1 while that of subsets is not."""
+    (text,) = said(line("coverage_scattering", 0.2, None, 1.0, limit=0.1))
+    assert text.startswith("coverage 0.8 beside 0.95 of real halves")
+    (text,) = said(line("density_scattering", 0.4, None, 1.3, limit=0.1))
+    assert text.startswith("density 1.4 beside 0.95 of real halves")
 
 
 def test_tests_of_two_samples_have_one_sentence():

@@ -302,3 +302,6 @@ def test_units_unknown_to_astropy_are_carried(tmp_path):
     comparison.power_table.write(path, format="ascii.ecsv")
     assert "counts/fiber" in path.read_text()
     comparison.table.write(tmp_path / "scores.ecsv", format="ascii.ecsv")
+    odd = [each.assign_coords(x=("x", each.x.values, {"units": "furlongz"})) for each in (real, generated)]
+    compare(*odd).table.write(tmp_path / "odd.ecsv", format="ascii.ecsv")
+    assert "1/furlongz" in (tmp_path / "odd.ecsv").read_text()
