@@ -15,6 +15,10 @@ peak, the distance is known less well than the floor says. As in Welch's test th
 sets, :math:`L_r \sqrt{(1 + \rho_r^2)/2}` with the ratio :math:`\rho > 1` of the 95th percentiles of these. That a set
 scatters too much is told by the lines that measure scatter.
 
+With less than a dozen groups of real samples the few ways to halve them tell the scatter badly, with two not at all.
+There limits are wider by Student's quantile over the Gaussian one, with a degree of freedom less than groups. A line
+without scatter between halves, as of a share that is nearly always 1, has the largest floor as its limit.
+
 A line has a level if its distance is within the number that the level asks for, **or** within its limit: more than what
 tells two real halves apart is asked of nobody. Where the limit is above that number, the sets are too small to tell,
 and the line says so.
@@ -28,6 +32,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 __all__ = ["LEVELS", "Criterion", "calibrate", "criterion", "level_number", "overall"]
 
@@ -36,6 +41,10 @@ LEVELS = ("none", "bronze", "silver", "gold")
 
 _JOINT = 0.95
 _FOLDS = 5
+_ENOUGH_GROUPS = 12
+"""Groups that can be halved in more ways than there usually are splits."""
+_TAIL = 0.9975
+"""Quantile of the widening: that of one of ten independent lines, of either sign, at 5 % for all."""
 _LEAST_SPLITS = 20
 """Finite distances of a line below which its floor has no percentiles to speak of."""
 
@@ -116,7 +125,7 @@ def criterion(row: Mapping[str, Any]) -> Criterion:
     return next((each for pattern, each in _TABLE if re.fullmatch(pattern, row["name"])), _ONLY_FLOOR)
 
 
-def calibrate(rows: Sequence[dict[str, Any]], floors: Sequence[np.ndarray]) -> float:
+def calibrate(rows: Sequence[dict[str, Any]], floors: Sequence[np.ndarray], groups: int = _ENOUGH_GROUPS) -> float:
     """Give every line its joint limit, its level, and whether it differs; change the lines in place.
 
     Parameters
@@ -127,6 +136,8 @@ def calibrate(rows: Sequence[dict[str, Any]], floors: Sequence[np.ndarray]) -> f
         limit) and ``resolved`` (the limit is not above what gold asks for).
     floors : sequence of ndarray (splits,)
         Distances of the real halves, nan where a split has none.
+    groups : int
+        Of real samples; fewer than twelve widen the limits.
 
     Returns
     -------
@@ -147,15 +158,18 @@ def calibrate(rows: Sequence[dict[str, Any]], floors: Sequence[np.ndarray]) -> f
     known = np.isfinite(heights).any(axis=0)
     highest = np.nanmax(heights[:, known], axis=0) if known.any() else np.ones(1)
     factor = max(float(np.quantile(highest, _JOINT)), 1.0)
-    for row in rows:
+    wider = float(stdtrit(groups - 1, _TAIL) / ndtri(_TAIL)) if 1 < groups < _ENOUGH_GROUPS else 1.0
+    for row, distances in zip(rows, floors):
         floor = row["floor"]
         known_floor = floor["median"] is not None and floor["p95"] is not None
-        floor["limit"] = _limit(floor, factor) if known_floor else None
+        floor["limit"] = wider * _limit(floor, factor, distances) if known_floor else None
         row |= _judged(row)
     return factor
 
 
-def _limit(floor: Mapping[str, Any], factor: float) -> float:
+def _limit(floor: Mapping[str, Any], factor: float, distances: np.ndarray) -> float:
+    if floor["p95"] <= floor["median"]:
+        return max(floor["median"], float(np.max(distances, where=np.isfinite(distances), initial=-np.inf)))
     limit = floor["median"] + factor * (floor["p95"] - floor["median"])
     if floor["own"] is None or not floor["own"] > floor["p95"] > 0:
         return limit

@@ -186,7 +186,7 @@ def _coherence(real: xr.DataArray, channels: dict[str, Comparison]) -> Coherence
 def _judged(comparison: Comparison, floors: Sequence[np.ndarray]) -> Comparison:
     """Give lines their limits and levels, jointly over all channels, and the whole its verdict."""
     rows = comparison.scores["statistics"]
-    factor = calibrate(rows, floors)
+    factor = calibrate(rows, floors, comparison.scores["sizes"]["real_groups"])
     said = []
     for channel, each in (comparison.channels or {"": comparison}).items():
         own = [row for row in rows if row.get("channel", "") == channel]

@@ -102,7 +102,13 @@ def test_multiples_of_the_floor_and_probabilities():
 def test_lines_without_numbers_have_no_level_and_spoil_nothing():
     floors = [np.full(200, np.nan), np.zeros(200), np.abs(np.random.default_rng(0).normal(size=200))]
     rows = [
-        {"name": "a", "k_min": None, "score": None, "floor": {"median": None, "p95": None, "own": None}, "p_value": None},
+        {
+            "name": "a",
+            "k_min": None,
+            "score": None,
+            "floor": {"median": None, "p95": None, "own": None},
+            "p_value": None,
+        },
         line("tied", 0.0, floors[1]),
         line("b", 0.1, floors[2]),
     ]
@@ -122,6 +128,26 @@ def test_the_noise_of_the_generated_set_widens_a_limit_as_in_welch_s_test():
     limits = [row["floor"]["limit"] for row in rows]
     assert limits[1] == pytest.approx(limits[0] * np.sqrt(2.5))
     assert limits[2] == limits[0]
+
+
+def test_few_groups_widen_limits_as_student_s_quantiles():
+    floor = np.linspace(0, 1, 201)
+    limits = {}
+    for groups in (2, 5, 11, 12, 500):
+        row = line("unknown", 0.9, floor)
+        calibrate([row], [floor], groups)
+        limits[groups] = row["floor"]["limit"]
+    # t(0.9975) of 4 and 10 degrees of freedom is 5.598 and 3.581, that of a Gaussian 2.807
+    assert limits[5] / limits[500] == pytest.approx(5.598 / 2.807, rel=1e-3)
+    assert limits[11] / limits[500] == pytest.approx(3.581 / 2.807, rel=1e-3)
+    assert limits[2] > limits[5] > limits[12] == limits[500]
+
+
+def test_a_number_that_is_nearly_always_the_same_may_be_as_far_off_as_once_in_the_floor():
+    floor = np.zeros(200)
+    floor[:4] = 0.1  # in 2 of 100 splits, so that median and 95th percentile are 0
+    assert judged("coverage_scattering", 0.002, floor)["differs"] is False
+    assert judged("coverage_scattering", 0.3, floor)["differs"] is True
 
 
 def test_the_lowest_line_decides():
