@@ -66,7 +66,8 @@ def _spectrum(spectra: xr.Dataset, name: str, ax: Axes) -> None:
     for which, color in (("real", REAL), ("generated", GENERATED)):
         mean, std = spectra[f"{name}_{which}"].values, spectra[f"{name}_{which}_std"].values
         ax.plot(k, mean, color=color, label=which)
-        factor = 1 + std / mean  # up and down alike: on a logarithmic axis mean - std may have no place
+        with np.errstate(divide="ignore", invalid="ignore"):  # constant samples have no power
+            factor = 1 + std / mean  # up and down alike: on a logarithmic axis mean - std may have no place
         ax.fill_between(k, mean / factor, mean * factor, color=color, alpha=0.18, lw=0)
     ax.set_xscale("log")
     ax.set_yscale("log")

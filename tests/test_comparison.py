@@ -192,6 +192,16 @@ def test_spectra_write_their_own_files(tmp_path):
 
 
 @pytest.mark.usefixtures("bare_figures")
+def test_equal_spectra_have_a_covariance_of_zero_and_no_correlation():
+    """Rounding may make a variance of equal samples negative; coefficients of nothing must not pass as equal ones."""
+    real = spectra(1)
+    comparison = compare(real, real.copy(data=real.values[:1] + 0 * real.values))
+    lines = {line["name"]: line for line in comparison.scores["statistics"]}
+    assert lines["covariance"]["generated"] == pytest.approx(0, abs=1e-6)
+    assert (lines["correlation"]["score"], lines["correlation"]["level"]) == (None, None)
+    assert lines["variance"]["level"] == "bronze"
+
+
 def test_what_an_earlier_comparison_measured_does_not_stay_behind(tmp_path):
     compare(maps(1), maps(2), splits=5, diagnostics=["structure_function"]).write(tmp_path)
     (tmp_path / "notes.png").write_text("mine")

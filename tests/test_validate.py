@@ -124,6 +124,15 @@ def test_identical_samples_lack_variance():
     assert found["score"] > 1.5 * found["floor"]["p95"]
 
 
+def test_constant_samples_are_judged_without_a_warning(tmp_path):
+    real = lognormal((16, 16), 24, seed=1)
+    comparison = compare(real, xr.full_like(real, 2.0), diagnostics="all")
+    assert comparison.level == "none"
+    assert row(comparison, "tied")["generated"] == pytest.approx(1)
+    assert row(comparison, "power_slope")["generated"] is None
+    comparison.write(tmp_path)
+
+
 def test_siblings_raise_the_floor_because_groups_stay_together():
     rng = np.random.default_rng(3)
     amplitudes = np.repeat(rng.uniform(0.7, 1.3, 12), 5)[:, None, None]

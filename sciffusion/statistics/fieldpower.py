@@ -123,8 +123,9 @@ class Power(Statistic):
                 "generated": generated,
                 "generated_std": parts.generated[f"{name}_variance"][0] ** 0.5,
             }
-            ratio = generated / real
-            relative = np.hypot(errors[0] / real, errors[1] / generated)
+            with np.errstate(divide="ignore", invalid="ignore"):  # constant samples have no power
+                ratio = generated / real
+                relative = np.hypot(errors[0] / real, errors[1] / generated)
             pure = {"ratio": ratio, "ratio_error": ratio * relative, "floor_low": low, "floor_high": high}
             for columns, units in ((dimensional, spectrum.attrs["units"]), (pure, "")):
                 found |= {f"{name}_{key}": ("k", column, {"units": units}) for key, column in columns.items()}
@@ -156,7 +157,8 @@ def _variance_score(name: str, label: str, inside: np.ndarray, band: tuple[float
             return (2 * np.abs(ours - theirs) / (ours + theirs)).mean(axis=1)
 
     def scatter(a: Averages) -> np.ndarray:
-        return (a[key][:, inside] ** 0.5 / a[name][:, inside]).mean(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # constant samples have neither
+            return (a[key][:, inside] ** 0.5 / a[name][:, inside]).mean(axis=1)
 
     return Score(key, label, distance, scatter, "", band)
 

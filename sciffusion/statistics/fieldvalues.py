@@ -136,7 +136,7 @@ def _count(kind: str, place: int) -> Value:
 def _tied(flat: np.ndarray) -> np.ndarray:
     """Return the share of the pixels that have the highest or the lowest value of a sample, but for one of each."""
     high, low = ((flat == extreme(axis=1)[:, None]).sum(axis=1) for extreme in (flat.max, flat.min))
-    return (high + low - 2) / flat.shape[1]
+    return np.minimum((high + low - 2) / flat.shape[1], 1)  # pixels of a constant sample have both
 
 
 def _tied_score() -> Score:

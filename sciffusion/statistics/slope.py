@@ -84,7 +84,7 @@ def power_slope(power: xr.DataArray, low: float | None = None, high: float | Non
 def fit_power_law(k: np.ndarray, power: np.ndarray, attrs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return slope and amplitude at k = 1 of the power laws through spectra (..., k) with the attributes `attrs`."""
     share = 1 / k / (1 / k).sum()
-    x, y = np.log(k), np.log(power)
+    x, y = np.log(k), np.log(np.where(power > 0, power, np.nan))  # without power in some shell there is no slope
     offset = x - share @ x
     shell, window, ndim = attrs["fundamental"] ** 2 / 12, attrs["window_variance"], attrs["ndim"]
     slope, excess = np.zeros(y.shape[:-1]), np.zeros_like(y)

@@ -172,14 +172,18 @@ class Correlation(Statistic):
             return 2 * _norm(ours - theirs) / (_norm(ours) + _norm(theirs))
 
         def root_mean_square(a: Averages, b: Averages) -> np.ndarray:
-            size = a["correlation"].shape[1]
-            return _norm(a["correlation"] - b["correlation"]) / np.sqrt(max(size * (size - 1), 1))
+            size, gap = a["correlation"].shape[1], a["correlation"] - b["correlation"]
+            found = _norm(gap) / np.sqrt(max(size * (size - 1), 1))
+            return np.where(np.isfinite(gap).any(axis=(1, 2)), found, np.nan)  # sets without scatter have none
 
         def total(a: Averages) -> np.ndarray:
-            return np.nansum(np.diagonal(a["covariance"], axis1=1, axis2=2), axis=1) ** 0.5
+            # of equal samples it is rounding, of either sign
+            return np.maximum(np.nansum(np.diagonal(a["covariance"], axis1=1, axis2=2), axis=1), 0) ** 0.5
 
         def mean(a: Averages) -> np.ndarray:
-            return np.nanmean(a["correlation"], axis=(1, 2))
+            known = np.isfinite(a["correlation"])
+            with np.errstate(invalid="ignore"):
+                return np.nansum(a["correlation"], axis=(1, 2)) / known.sum(axis=(1, 2))
 
         return [
             Score("covariance", "covariance, |difference| / |mean|", relative, total, self.pixels.units),
