@@ -70,7 +70,8 @@ def plot_power_correlation(comparison: Comparison, axes: Any = None) -> np.ndarr
     texts = [f"{k:.2g}" for k in found["k"].values]
     for row, name in zip(axes, names):
         real, generated = found[f"{name}_real"].values, found[f"{name}_generated"].values
-        reach = max(float(np.nanmax(np.abs(generated - real))), 1e-6)
+        # nothing is known of samples without scatter
+        reach = max(float(np.nan_to_num(np.abs(generated - real)).max()), 1e-6)
         panels = (("real", real, 1.0), ("generated", generated, 1.0), ("generated − real", generated - real, reach))
         for ax, (title, matrix, limit) in zip(row, panels):
             drawn = ax.imshow(matrix, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit)
