@@ -189,7 +189,9 @@ class Comparison:
         """Return the verdict and what is wrong, a line each."""
         lines = self.scores["verdict"]["lines"]
         counted = ", ".join(f"{number} {level}" for level, number in lines.items() if number)
-        return "\n".join([f"verdict: {self.level} ({counted})", *(f"- {said}" for said in self.findings)])
+        few = len(self.scores["verdict"]["unresolved"])
+        told = f"; in {few} lines too few samples to tell what gold asks for" if few else ""
+        return "\n".join([f"verdict: {self.level} ({counted}{told})", *(f"- {said}" for said in self.findings)])
 
     def __str__(self) -> str:
         return self.summary()
@@ -229,9 +231,6 @@ class Comparison:
         folder = Path(directory)
         refuse_existing(folder, overwrite)
         stale = set(written_files(folder)) - set(self.files)
-        with replacing(folder / SCORES, overwrite) as path:
-            text = json.dumps(self.scores, indent=1, ensure_ascii=False, allow_nan=False)
-            path.write_text(text + "\n", encoding="utf-8")
         with replacing(folder / TABLE, overwrite) as path:
             self.table.write(path, format="ascii.ecsv")
         pictures = [("scorecard", "", _drawn_in_formats(plot.plot_scorecard(self), folder, "scorecard", overwrite))]
@@ -240,6 +239,9 @@ class Comparison:
             pictures += each._write_results(folder, channel, overwrite)
         with replacing(folder / PAGE, overwrite) as path:
             path.write_text(page(self, pictures), encoding="utf-8")
+        with replacing(folder / SCORES, overwrite) as path:  # the last: where it is, all else is
+            text = json.dumps(self.scores, indent=1, ensure_ascii=False, allow_nan=False)
+            path.write_text(text + "\n", encoding="utf-8")
         for name in stale:  # of an earlier comparison, which measured something else
             (folder / name).unlink()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_curves", "plot_scorecard"]
 
 _LOGARITHMIC = ("k", "lag", "scale")
+_NOTHING, _FARTHEST = 1e-12, 1000.0
 _COLORS = {"gold": "#96700a", "silver": "#67717c", "bronze": "#a0522d", "none": "#b3261e"}
 
 
@@ -98,15 +99,16 @@ def plot_scorecard(comparison: Comparison, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    rows = [row for row in comparison.scores["statistics"] if row["level"] and row["floor"]["limit"]]
+    rows = [row for row in comparison.scores["statistics"] if row["level"] and row["floor"]["limit"] is not None]
     if ax is None:
         ax = Figure(figsize=(8.2, 0.22 * len(rows) + 1.3), layout="constrained").subplots()
     height = -np.arange(len(rows), dtype=float)
-    limit = np.array([row["floor"]["limit"] for row in rows])
+    # where real halves never differ any difference is beyond all limits
+    limit = np.array([row["floor"]["limit"] or _NOTHING for row in rows])
     for key, marker, text in (("median", "|", "floor, median"), ("p95", "4", "floor, 95 %")):
         at = np.array([row["floor"][key] for row in rows]) / limit
         ax.plot(at, height, ls="", marker=marker, color="0.5", ms=6, label=text)
-    score = np.array([row["score"] for row in rows]) / limit
+    score = np.minimum(np.array([row["score"] for row in rows]) / limit, _FARTHEST)
     for level in reversed(LEVELS):
         of = np.array([row["level"] == level for row in rows])
         if of.any():

@@ -16,9 +16,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from sciffusion.scorecard import LEVELS
+from sciffusion.scorecard import LEVELS, OF_MEAN
 from sciffusion.units import pretty
 
 if TYPE_CHECKING:
@@ -51,15 +52,21 @@ _CAPTIONS = {
     "lines": "Lines, breaks and indices.",
     "continuum": "Autocorrelation of the spectra about their continuum.",
 }
+_NOTHING = 1e-12
 _REACH = 3.0
 """How far the bars go, in units of the limit."""
 
 
 def svg(figure: Figure, salt: str) -> str:
-    """Return a figure as inline SVG in the colors of the page; `salt` keeps its names apart from other figures'."""
+    """Return a figure as inline SVG in the colors of the page; `salt` keeps its names apart from other figures'.
+
+    The figure is left without background.
+    """
     text = io.StringIO()
+    for part in (figure, *figure.axes):
+        part.patch.set_alpha(0)
     with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "path"}):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})  # draws once where savefig draws twice
     drawn = text.getvalue()
     drawn = drawn[drawn.index("<svg") :]
     for color, name in _INK.items():
@@ -183,9 +190,10 @@ def _number(value: float | None) -> str:
 def _bar(row: Mapping[str, Any]) -> str:
     """Return a bar of the score in units of the limit, with a tick where each level ends."""
     limit = row["floor"]["limit"]
-    if not limit or row["score"] is None:
+    if limit is None or row["score"] is None:
         return ""
-    width = min(row["score"] / limit, _REACH) / _REACH * 120
+    limit = limit or _NOTHING  # where real halves never differ any difference is beyond all limits
+    width = max(min(row["score"] / limit, _REACH), 0) / _REACH * 120
     floor = min((row["floor"]["p95"] or 0) / limit, _REACH) / _REACH * 120
     ticks = "".join(
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="14" class="{name}"/>'
@@ -214,8 +222,9 @@ def _notes(scores: Mapping[str, Any]) -> str:
         '<section class="notes">\n<h2>How to read this</h2>\n<p><b>score</b>: the distance of '
         f"{sizes['half']:,} generated from {sizes['half']:,} real samples, mean over {sizes['splits']:,} splits. "
         f"<b>floor</b>: the same distance between two real halves that share no group, median and 95th percentile. "
-        f"<b>limit</b>: median + {factor:.2f} × (95th percentile − median), calibrated over all lines at once: two "
-        "real halves keep all limits in 95 of 100 splits. <b>all</b>: the distance of all generated from all real. "
+        f"<b>limit</b>: median + {OF_MEAN * factor:.2f} × (95th percentile − median), calibrated over all lines at "
+        "once: a real half beside the other keeps all limits in at least 95 of 100 draws. <b>all</b>: the distance of "
+        "all generated from all real samples. "
         "A line has a level if its score is within the number that the level asks for, or within its limit; ≲ marks "
         "lines whose limit is wider than what gold asks for. In the bars the shade ends at the floor's 95 %, the "
         "line in the middle is the limit, colored ticks are the levels' numbers.</p>\n"

@@ -27,6 +27,7 @@ from data_loaders.files import replacing
 from sciffusion import __version__, distributed, plot
 from sciffusion.budget import Budget
 from sciffusion.checkpoint import Checkpoint, load_state, save_state
+from sciffusion.comparison import PAGE
 from sciffusion.config import RunConfig, build_sampler
 from sciffusion.dataset import FieldDataset, groups_of
 from sciffusion.field import get_field
@@ -308,13 +309,15 @@ class Run:
         plot.save(plot.plot_loss(self._log()), self.folder / "loss.png", overwrite=True)
         self._save_checkpoint(prepared, width, found.scores)
         self.say(found.summary())
-        self.say(f"{self.folder}: {CHECKPOINT}, figures, scores.json; {self.budget.elapsed / 60:.1f} minutes")
+        page = f", {PAGE}" if PAGE in found.files else ""
+        self.say(f"{self.folder}: {CHECKPOINT}{page}, figures, scores.json; {self.budget.elapsed / 60:.1f} minutes")
         return found
 
 
 def _outputs(folder: Path) -> list[str]:
     """Return the names of the files in a folder that runs write, those of comparisons among them."""
-    return [name for name in OUTPUTS if (folder / name).exists()] + written_files(folder)
+    there = [name for name in OUTPUTS if (folder / name).exists()]
+    return list(dict.fromkeys(there + written_files(folder)))  # the table of a search and of a comparison share a name
 
 
 def _line(progress: Progress) -> dict[str, Any]:

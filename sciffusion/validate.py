@@ -128,7 +128,9 @@ def compare(
         "seed": seed,
         "train_samples": None if train is None else train.sizes["sample"],
     }
-    memory = None if train is None else Memory(train, symmetries)
+    memory = None if train is None else Memory(train, symmetries, group)
+    if memory is not None:
+        memory.check(real)
     plan = _Plan(groups, weight, log, progress, memory, draws, len(fields), seed)
     found, floors = {}, []
     for channel, ours, theirs in fields:

@@ -200,9 +200,9 @@ def test_a_training_set_that_does_not_fit_is_refused_in_words():
         compare(real, generated, train=train.assign_attrs(units="m"))
     with pytest.raises(ValueError, match=r"grid dims .*'x'.*'u'"):
         compare(real, generated, train=train.rename(x="u"))
-    with pytest.raises(ValueError, match=r"sample 0 of 'training set' has values that are not positive"):
+    with pytest.raises(ValueError, match=r"sample 0 of 'training .*' has values that are not positive"):
         compare(real, generated, train=train - 20)
-    with pytest.raises(ValueError, match=r"at least 20 are needed to tell how close honest samples come"):
+    with pytest.raises(ValueError, match=r"has 8 samples; to look for copies of training samples at least 20"):
         compare(real.isel(sample=slice(8)), generated, train=train)
 
 
@@ -243,5 +243,5 @@ def test_channels_are_searched_each_by_itself():
     counted = {row["channel"]: row["score"] for row in comparison.scores["statistics"] if row["name"] == "copies"}
     assert counted == {"gas": 0, "stars": 3}
     assert {"nearest_gas.png", "nearest_stars.png"} <= set(comparison.files)
-    with pytest.raises(ValueError, match=r"the training set has the channels .* not 'gas'"):
+    with pytest.raises(ValueError, match=r"the training set has one channel, the real one the channels gas"):
         compare(real, generated, train=fields(3))

@@ -186,14 +186,14 @@ def test_every_curve_is_drawn_over_what_real_halves_differ():
 
 def test_the_scorecard_has_every_line_in_units_of_its_limit(comparison):
     ax = plot.plot_scorecard(comparison)
-    rows = [row for row in comparison.scores["statistics"] if row["floor"]["limit"]]
+    rows = [row for row in comparison.scores["statistics"] if row["floor"]["limit"] is not None]
     labels = [text.get_text() for text in ax.get_yticklabels()]
     assert len(labels) == len(rows)
     for label, row in zip(labels, rows):
         assert label.startswith(row["label"])
     drawn = [line for line in ax.lines if str(line.get_label()).startswith("score: ")]
     scores = np.concatenate([line.get_xdata() for line in drawn])
-    np.testing.assert_allclose(np.sort(scores), np.sort([row["score"] / row["floor"]["limit"] for row in rows]))
+    np.testing.assert_allclose(np.sort(scores), np.sort([row["score"] / (row["floor"]["limit"] or 1) for row in rows]))
     assert {str(line.get_label()).removeprefix("score: ") for line in drawn} == {row["level"] for row in rows}
     given = Figure().subplots()
     assert plot.plot_scorecard(comparison, given) is given

@@ -35,9 +35,9 @@ def test_real_halves_keep_all_limits_in_95_of_100_splits(lines, kind):
     for _ in range(20):
         floors = list(draw(200).T)
         rows = [line("unknown", 0.0, floor) for floor in floors]
-        calibrate(rows, floors)
-        limits = np.array([row["floor"]["limit"] for row in rows])
-        kept.append((draw(2000) <= limits).all(axis=1).mean())
+        factor = calibrate(rows, floors)
+        highest = [each["median"] + factor * (each["p95"] - each["median"]) for each in (row["floor"] for row in rows)]
+        kept.append((draw(2000) <= np.array(highest)).all(axis=1).mean())
     assert np.mean(kept) == pytest.approx(0.95, abs=0.015)
 
 
@@ -46,9 +46,10 @@ def test_limits_of_single_lines_would_fail_two_thirds_of_perfect_sets():
     rows = [line("unknown", 0.0, floor) for floor in floors.T]
     factor = calibrate(rows, list(floors.T))
     alone = np.array([row["floor"]["p95"] for row in rows])
-    limits = np.array([row["floor"]["limit"] for row in rows])
+    middle, limits = (np.array([row["floor"][key] for row in rows]) for key in ("median", "limit"))
     assert 0.5 < (floors > alone).any(axis=1).mean() < 0.75
-    assert (floors > limits).any(axis=1).mean() <= 0.05
+    assert (floors > middle + factor * (alone - middle)).any(axis=1).mean() <= 0.05
+    np.testing.assert_allclose(limits, middle + 0.8 * factor * (alone - middle))
     assert factor > 1.5
 
 

@@ -34,18 +34,19 @@ __all__ = ["DIAGNOSTICS", "check_diagnostics", "chosen", "fitting", "measurable"
 
 @dataclass(frozen=True)
 class _Sets:
-    """Two sets on one grid, and what their kind of field is measured by: views of fields, pixels of spectra."""
+    """Two sets on one grid, and what their kind is measured by: views, power spectra; or pixels of spectra."""
 
     real: xr.DataArray
     generated: xr.DataArray
     tests: bool
     views: Any = None
+    power: Any = None
     pixels: Any = None
 
 
 _OF_FIELDS: dict[str, tuple[Any, Callable[[_Sets], Statistic]]] = {
-    "power_correlation": (PowerCorrelation, lambda sets: PowerCorrelation(Power.of(sets.real, sets.views))),
-    "slope": (Slope, lambda sets: Slope.of(sets.real, sets.views)),
+    "power_correlation": (PowerCorrelation, lambda sets: PowerCorrelation(sets.power)),
+    "slope": (Slope, lambda sets: Slope.of(sets.real, sets.views, sets.power)),
     "structure_function": (StructureFunction, lambda sets: StructureFunction.of(sets.real, sets.views)),
     "delta_variance": (DeltaVariance, lambda sets: DeltaVariance.of(sets.real, sets.views)),
     "minkowski": (Morphology, lambda sets: Morphology.of(sets.real, sets.views)),
@@ -176,6 +177,6 @@ def fitting(
         usual: list[Statistic] = [Flux(pixels), FluxDistribution(pixels), Correlation(pixels)]
         return usual + [_OF_SPECTRA[name][1](sets) for name in diagnostics]
     views = Views.of(real, generated, log)
-    sets = _Sets(real, generated, tests, views=views)
+    sets = _Sets(real, generated, tests, views=views, power=Power.of(real, views))
     more = [_OF_FIELDS[name][1](sets) for name in diagnostics]
-    return [Power.of(real, views), OnePoint.of(views), Peaks.of(views), *more]
+    return [sets.power, OnePoint.of(views), Peaks.of(views), *more]

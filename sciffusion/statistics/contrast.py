@@ -78,12 +78,13 @@ def log_field(field: xr.DataArray) -> xr.DataArray:
     array([[1., 3.]])
     """
     values = field.astype(np.float64)
-    positive = values > 0
+    positive = (values > 0) & np.isfinite(values)
     if not bool(positive.all()):
         bad = ~positive.all([dim for dim in values.dims if dim != "sample"])
         where = f"sample {int(np.argmax(np.atleast_1d(bad.values)))} of {name_of(field)}"
         raise ValueError(
-            f"{where} has values that are not positive (lowest {float(values.min()):.6g}), so it has no logarithm"
+            f"{where} has values that are not positive numbers (lowest {float(values.min()):.6g}), so it has no "
+            "logarithm"
         )
     logarithm = values.copy(data=np.log10(values.values))
     units = str(field.attrs.get("units", ""))

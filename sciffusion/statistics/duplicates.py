@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-__all__ = ["copies", "copy_threshold"]
+__all__ = ["FEWEST", "copies", "copy_threshold"]
 
-_FEWEST = 20
+FEWEST = 20
 _TAIL = 0.1
 _SAME = 1e-6
 
@@ -108,10 +108,10 @@ def copy_threshold(heldout: np.ndarray, number: int, false_alarm: float = 0.01) 
         raise ValueError(f"expected a false-alarm probability between 0 and 1, got {false_alarm}")
     finite = np.sort(heldout[np.isfinite(heldout)])
     kept = finite[finite > _SAME]
-    if len(kept) < _FEWEST:
+    if len(kept) < FEWEST:
         raise ValueError(
             f"{len(kept)} of {len(heldout)} held-out samples have a distance to the training set that is finite and "
-            f"not 0; at least {_FEWEST} are needed to tell how close honest samples come"
+            f"not 0; at least {FEWEST} are needed to tell how close honest samples come"
         )
     tail = max(10, round(_TAIL * len(kept)))
     excess = np.log(kept[tail] / kept[:tail])

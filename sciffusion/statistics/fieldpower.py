@@ -227,15 +227,21 @@ class PowerCorrelation(Statistic):
     power: Power
     name: str = field(default="power_correlation", init=False)
 
+    @property
+    def source(self) -> Power:  # type: ignore[override]
+        """The power spectra."""
+        return self.power
+
     def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
-        """Return the logarithm of the power in bins (sample, bin)."""
-        if not len(self.power.bins):
-            return {}
-        return {name: self.power.binned(values) for name, values in self.power.measure(part).items()}
+        """Return the power spectra (sample, k) of the samples."""
+        return self.power.measure(part)
 
     def averages(self, measured: Measured, weight: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the correlation coefficients (splits, bin, bin)."""
-        return {name: correlations(Moments.of(each, weight).covariance, _FLAT) for name, each in measured.items()}
+        """Return the correlation coefficients of the logarithm in bins (splits, bin, bin); none of few samples."""
+        if not len(self.power.bins):
+            return {}
+        binned = {name: self.power.binned(values) for name, values in measured.items()}
+        return {name: correlations(Moments.of(each, weight).covariance, _FLAT) for name, each in binned.items()}
 
     def scores(self, real: Measured) -> list[Score]:
         """Return none."""
@@ -256,11 +262,12 @@ class Slope(Power):
     """Logarithmic slope of the mean power spectra, from three fundamental frequencies to half the Nyquist one."""
 
     name: str = field(default="slope", init=False)
+    source: Power | None = field(default=None, kw_only=True)
 
     @classmethod
-    def of(cls, real: xr.DataArray, views: Views) -> Slope:
-        """Take wavenumbers and units from the first sample."""
-        return cls(views, Power.of(real, views).spectra, np.empty((0, 0)))
+    def of(cls, real: xr.DataArray, views: Views, source: Power | None = None) -> Slope:
+        """Take wavenumbers and units from the first sample, or from power spectra that are measured too."""
+        return cls(views, (source or Power.of(real, views)).spectra, np.empty((0, 0)), source=source)
 
     @staticmethod
     def check(field: xr.DataArray) -> None:

@@ -65,12 +65,16 @@ def _one_channel(field: xr.DataArray, number: int) -> xr.DataArray:
     return one.drop_vars(names).assign_attrs(labels).rename(labels.get("long_name", field.name))
 
 
-def agreeing(real: xr.DataArray, generated: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+def agreeing(
+    real: xr.DataArray, generated: xr.DataArray, second: str = "generated"
+) -> tuple[xr.DataArray, xr.DataArray]:
     """Return two sets on one grid, in one order of dims and in the units of the first, or say what differs.
 
     Parameters
     ----------
     real, generated : DataArray (sample, *grid)
+    second : str
+        What messages call the second set.
 
     Returns
     -------
@@ -83,16 +87,16 @@ def agreeing(real: xr.DataArray, generated: xr.DataArray) -> tuple[xr.DataArray,
         If dims, sizes, pixels, units (beyond conversion) or the medium or frame of wavelengths differ.
     """
     fields = []
-    for name, field in (("real", real), ("generated", generated)):
+    for name, field in (("real", real), (second, generated)):
         if "sample" not in field.dims:
             raise ValueError(f"the {name} set has the dims {field.dims}; expected 'sample' among them")
         fields.append(field.rename(" ".join([name, str(field.name or "set")])))
     ours, theirs = fields
     if set(grid_dims(ours)) != set(grid_dims(theirs)):
-        raise ValueError(f"the real set has the grid dims {grid_dims(ours)}, the generated one {grid_dims(theirs)}")
+        raise ValueError(f"the real set has the grid dims {grid_dims(ours)}, the {second} one {grid_dims(theirs)}")
     ours = ours.transpose("sample", ...)
     theirs = theirs.transpose(*ours.dims)
-    (_same_wavelengths if is_spectrum(ours) else _same_pixels)(ours, theirs)
+    (_same_wavelengths if is_spectrum(ours) else _same_pixels)(ours, theirs, second)
     units = [str(field.attrs.get("units", "")) for field in (ours, theirs)]
     factor = conversion(units[1], units[0])
     if factor != 1.0:
@@ -100,11 +104,11 @@ def agreeing(real: xr.DataArray, generated: xr.DataArray) -> tuple[xr.DataArray,
     return ours, theirs.assign_coords({dim: ours[dim] for dim in grid_dims(ours)})
 
 
-def _same_pixels(ours: xr.DataArray, theirs: xr.DataArray) -> None:
+def _same_pixels(ours: xr.DataArray, theirs: xr.DataArray, name: str) -> None:
     first, second = Grid.of(ours), Grid.of(theirs)
     if first.sizes != second.sizes:
         raise ValueError(
-            f"the real fields have {first.sizes} pixels along {first.dims}, the generated ones {second.sizes}"
+            f"the real fields have {first.sizes} pixels along {first.dims}, the {name} ones {second.sizes}"
         )
     factor = conversion(second.units, first.units)
     if not np.allclose(np.array(second.spacings) * factor, first.spacings, rtol=1e-3):
@@ -112,7 +116,7 @@ def _same_pixels(ours: xr.DataArray, theirs: xr.DataArray) -> None:
         hint = next((_h(each) for each in (ratio, 1 / ratio) if _HUBBLE[0] < each < _HUBBLE[1]), "")
         raise ValueError(
             f"the real fields have pixels of {first.spacings} {first.units} along {first.dims}, the "
-            f"generated ones of {second.spacings} {second.units}{hint}"
+            f"{name} ones of {second.spacings} {second.units}{hint}"
         )
 
 
@@ -120,22 +124,20 @@ def _h(ratio: float) -> str:
     return f"; a factor of {ratio:.4g}: are the lengths of one of them without h?"
 
 
-def _same_wavelengths(ours: xr.DataArray, theirs: xr.DataArray) -> None:
+def _same_wavelengths(ours: xr.DataArray, theirs: xr.DataArray, name: str) -> None:
     """Check every wavelength: the grid may be uneven."""
     first, second = (field["wavelength"] for field in (ours, theirs))
     for key in ("medium", "frame"):
         said = [str(axis.attrs.get(key, "")) for axis in (first, second)]
         if all(said) and said[0] != said[1]:
-            raise ValueError(
-                f"the {key} of the wavelengths is {said[0]!r} for real and {said[1]!r} for generated spectra"
-            )
+            raise ValueError(f"the {key} of the wavelengths is {said[0]!r} for real and {said[1]!r} for {name} spectra")
     if first.size != second.size:
-        raise ValueError(f"the real spectra have {first.size} pixels, the generated ones {second.size}")
+        raise ValueError(f"the real spectra have {first.size} pixels, the {name} ones {second.size}")
     factor = conversion(str(second.attrs.get("units", "")), str(first.attrs.get("units", "")))
     gap = np.abs(second.values * factor - first.values)
     if np.any(gap > _PIXEL * np.abs(np.gradient(first.values))):
         worst = int(gap.argmax())
         raise ValueError(
             f"pixel {worst} has the wavelength {first.values[worst]:.8g} in the real spectra and "
-            f"{second.values[worst] * factor:.8g} in the generated ones; bring both onto one grid first"
+            f"{second.values[worst] * factor:.8g} in the {name} ones; bring both onto one grid first"
         )

@@ -87,9 +87,12 @@ class Statistic(ABC):
     ----------
     name : str
         Of its results, and of the figure and the table made of them.
+    source : Statistic, optional
+        One that measures the same numbers of each sample; measured together, it measures for both.
     """
 
     name: str
+    source: Statistic | None = None
 
     @abstractmethod
     def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
@@ -140,7 +143,11 @@ def measure(
     bar = tqdm(total=field.sizes["sample"], desc=f"measuring {name_of(field)}", unit="sample", disable=not progress)
 
     def each(part: xr.DataArray) -> list[dict[str, np.ndarray]]:
-        return [statistic.measure(part) for statistic in statistics]
+        found: dict[int, dict[str, np.ndarray]] = {}
+        for statistic in statistics:
+            known = found.get(id(statistic.source))
+            found[id(statistic)] = statistic.measure(part) if known is None else known
+        return [found[id(statistic)] for statistic in statistics]
 
     rows, waiting, threads = [], deque(), workers()
     with bar, ThreadPoolExecutor(threads) as pool:

@@ -51,7 +51,7 @@ def test_two_files_give_page_table_scores_and_figures(files, tmp_path, capsys):
     assert printed.rstrip().endswith(f"{out}: {', '.join(scores['files'])}")
     assert "24 generated beside 24 real samples (8 groups); score and floor: 12 beside 12, 20 splits" in printed
     assert "P(k) of contrast, |ΔP|/P" in printed
-    assert f"verdict: gold ({len(scores['statistics'])} gold)" in printed
+    assert f"verdict: gold ({len(scores['statistics'])} gold; in " in printed
     assert scores["sizes"]["splits"] == 20
     assert scores["sources"] == {"real": files[0], "generated": files[1]}
     page = (out / "index.html").read_text(encoding="utf-8")
