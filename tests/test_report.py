@@ -13,10 +13,18 @@ import xarray as xr
 from sciffusion.validate import compare
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --enable-logging=stderr"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--enable-logging=stderr",
+]
 
 
 def maps(seed, amplitude=0.3, samples=40, n=24):
@@ -43,7 +51,7 @@ def text(folder):
 class Reader(HTMLParser):
     """Checks that tags are closed in their order, and keeps names and addresses."""
 
-    void = {"meta", "link", "br", "img", "hr"}
+    void = ("meta", "link", "br", "img", "hr")
 
     def __init__(self):
         super().__init__()
