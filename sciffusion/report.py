@@ -126,11 +126,12 @@ def _head(title: str, scores: Mapping[str, Any]) -> str:
         if verdict["unresolved"]
         else ""
     )
+    doubt = ", as far as these samples tell" if small and level == "gold" else ""
     return (
         f'<header>\n<h1>{escape(title)}</h1>\n<p class="told">{escape(told)}</p>\n'
         + (f'<p class="told">{escape(scores["noise"])}</p>\n' if scores["noise"] else "")
         + (f'<dl class="sources">{sources}</dl>\n' if sources else "")
-        + f'<div class="verdict {level}"><strong>{_WORDS[level]}</strong><span>The lowest of all lines decides: '
+        + f'<div class="verdict {level}"><strong>{_WORDS[level]}{doubt}</strong><span>The lowest of all lines decides: '
         f"{counted}.{escape(small)}</span></div>\n</header>"
     )
 
