@@ -66,11 +66,15 @@ def _panel(axes: np.ndarray, found: xr.Dataset, panel: str, half: int) -> None:
     coordinate = found[dim]
     text = coordinate.dtype.kind in "US"
     x = np.arange(coordinate.size) if text else coordinate.values
+    # names such as "squeezed 0.5": what begins with another word is another curve
+    kinds = [str(each).split()[0] for each in coordinate.values] if text else []
+    breaks = [i for i in range(1, len(kinds)) if kinds[i] != kinds[i - 1]]
     for which, color in (("real", REAL), ("generated", GENERATED)):
-        top.plot(x, found[f"{panel}{which}"], color=color, lw=1.2, label=which)
+        top.plot(*_broken(x, found[f"{panel}{which}"].values, breaks), color=color, lw=1.2, label=which)
     low, high = (found[f"{panel}floor_{end}"].values - real.values for end in ("low", "high"))
-    bottom.fill_between(x, low, high, color=FLOOR, alpha=0.7, lw=0, label=f"halves of real, {half} (95 %)")
-    bottom.plot(x, found[f"{panel}generated"] - real, color=GENERATED, lw=1.2)
+    (at, low), (_, high) = (_broken(x, end, breaks) for end in (low, high))
+    bottom.fill_between(at, low, high, color=FLOOR, alpha=0.7, lw=0, label=f"halves of real, {half} (95 %)")
+    bottom.plot(*_broken(x, (found[f"{panel}generated"] - real).values, breaks), color=GENERATED, lw=1.2)
     bottom.axhline(0, color=REAL, lw=0.8)
     bottom.set_ylabel("generated − real", fontsize="small")
     if text:
@@ -85,6 +89,11 @@ def _panel(axes: np.ndarray, found: xr.Dataset, panel: str, half: int) -> None:
     bottom.set_xlabel(label(str(coordinate.attrs.get("long_name", dim)), str(coordinate.attrs.get("units", ""))))
     title = str(real.attrs.get("long_name", panel.strip("_").replace("_", " ")))
     top.set_ylabel(label(title, str(real.attrs.get("units", ""))), fontsize="small")
+
+
+def _broken(x: np.ndarray, values: np.ndarray, places: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a curve with gaps before these places."""
+    return np.insert(x.astype(np.float64), places, np.nan), np.insert(values.astype(np.float64), places, np.nan)
 
 
 def plot_scorecard(comparison: Comparison, ax: Axes | None = None) -> Axes:

@@ -222,7 +222,8 @@ class Response(Statistic):
             low, high = parts.floor(lambda a, _, name=name: a[name])
             columns = {"real": parts.real[name][0], "generated": parts.generated[name][0]}
             columns |= {"floor_low": low, "floor_high": high}
-            found |= {f"{name}_{key}": ("k", each, {"units": inverse_unit(units)}) for key, each in columns.items()}
+            attrs = {"units": inverse_unit(units), "long_name": f"d ln P / d {name}"}
+            found |= {f"{name}_{key}": ("k", each, attrs) for key, each in columns.items()}
         told = "; ".join(f"{name}: {why}" for name, why in self.skipped.items())
         attrs = {"nyquist": self.template.attrs["nyquist"], "of": self.views.title("power"), "skipped": told}
         return xr.Dataset(found, coords=self.template.coords, attrs=attrs)
