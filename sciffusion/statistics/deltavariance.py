@@ -13,15 +13,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.fft
 import xarray as xr
 
-from sciffusion.statistics.extent import Views
+from sciffusion.statistics.bylag import ByLag
 from sciffusion.statistics.grid import Grid, chunks, good_pixels, grid_dims, is_open, name_of
-from sciffusion.statistics.statistic import Averages, Measured, Parts, Score, Statistic
 from sciffusion.units import power_unit
 
 __all__ = ["DeltaVariance", "delta_variance"]
@@ -231,62 +230,19 @@ _FILTERS = {"mexican_hat": _gaussian, "french_hat": _disk}
 
 
 @dataclass(frozen=True)
-class DeltaVariance(Statistic):
-    """Δ-variance of the one-point field (the logarithm, where all values are positive).
+class DeltaVariance(ByLag):
+    """Δ-variance of the one-point field (the logarithm, where all values are positive)."""
 
-    Attributes
-    ----------
-    views : Views
-    template : DataArray (lag,)
-        That of one sample: it holds lags and units.
-    """
-
-    views: Views
-    template: xr.DataArray
     name: str = field(default="delta_variance", init=False)
+    label: ClassVar[str] = "Δ-variance of {}, relative"
+    count: ClassVar[str] = "weight"
 
-    @classmethod
-    def of(cls, real: xr.DataArray, views: Views) -> DeltaVariance:
-        """Take lags and units from the first sample."""
-        return cls(views, delta_variance(views.values(real.isel(sample=slice(1)))).isel(sample=0))
+    @staticmethod
+    def function(field: xr.DataArray) -> xr.DataArray:
+        """Return `delta_variance` of each sample (sample, lag)."""
+        return delta_variance(field)
 
     @staticmethod
     def check(field: xr.DataArray) -> None:
         """Raise `ValueError` if fields are too small for a lag."""
         _Hats.of(field, None, "mexican_hat", 1.5)
-
-    def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
-        """Return the weighted sums of squared differences and the weights (sample, lag)."""
-        found = delta_variance(self.views.values(part))
-        weight = found["weight"].values
-        return {"sum": np.where(weight > 0, found.values, 0) * weight, "weight": weight}
-
-    def averages(self, measured: Measured, weight: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the Δ-variance over all samples."""
-        found = super().averages(measured, weight)
-        with np.errstate(invalid="ignore"):
-            return {"delta_variance": found["sum"] / found["weight"]}
-
-    def scores(self, real: Measured) -> list[Score]:
-        """Return the mean relative difference over the lags."""
-        label = f"Δ-variance of {self.views.title('values')}, relative"
-        return [Score("delta_variance", label, _relative, _mean, self.template.attrs["units"])]
-
-    def curves(self, parts: Parts) -> xr.Dataset:
-        """Return Δ-variances, their ratio and its floor (lag)."""
-        key, units = "delta_variance", self.template.attrs["units"]
-        real, generated = parts.real[key][0], parts.generated[key][0]
-        low, high = parts.floor(lambda a, b: a[key] / b[key])
-        columns = {"real": (real, units), "generated": (generated, units), "ratio": (generated / real, "")}
-        columns |= {"floor_low": (low, ""), "floor_high": (high, "")}
-        found = {name: ("lag", values, {"units": unit}) for name, (values, unit) in columns.items()}
-        attrs = {"of": self.views.title("values")}
-        return xr.Dataset(found, coords={"lag": self.template["lag"].variable}, attrs=attrs)
-
-
-def _mean(a: Averages) -> np.ndarray:
-    return a["delta_variance"].mean(axis=1)
-
-
-def _relative(a: Averages, b: Averages) -> np.ndarray:
-    return np.abs(a["delta_variance"] / b["delta_variance"] - 1).mean(axis=1)

@@ -11,16 +11,15 @@ of a sky.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.fft
 import scipy.sparse
 import xarray as xr
 
-from sciffusion.statistics.extent import Views
+from sciffusion.statistics.bylag import ByLag
 from sciffusion.statistics.grid import Grid, chunks, good_pixels, grid_dims, is_open, name_of
-from sciffusion.statistics.statistic import Averages, Measured, Parts, Score, Statistic
 from sciffusion.units import power_unit
 
 __all__ = ["StructureFunction", "structure_function"]
@@ -141,62 +140,19 @@ class _Lags:
 
 
 @dataclass(frozen=True)
-class StructureFunction(Statistic):
-    """Structure function of the one-point field (the logarithm, where all values are positive).
+class StructureFunction(ByLag):
+    """Structure function of the one-point field (the logarithm, where all values are positive)."""
 
-    Attributes
-    ----------
-    views : Views
-    template : DataArray (lag,)
-        That of one sample: it holds lags and units.
-    """
-
-    views: Views
-    template: xr.DataArray
     name: str = field(default="structure_function", init=False)
+    label: ClassVar[str] = "structure function of {}, |ΔS|/S"
+    count: ClassVar[str] = "pairs"
 
-    @classmethod
-    def of(cls, real: xr.DataArray, views: Views) -> StructureFunction:
-        """Take lags and units from the first sample."""
-        return cls(views, structure_function(views.values(real.isel(sample=slice(1)))).isel(sample=0))
+    @staticmethod
+    def function(field: xr.DataArray) -> xr.DataArray:
+        """Return `structure_function` of each sample (sample, lag)."""
+        return structure_function(field)
 
     @staticmethod
     def check(field: xr.DataArray) -> None:
         """Raise `ValueError` if fields are too small for a lag."""
         _Lags.of(field)
-
-    def measure(self, part: xr.DataArray) -> dict[str, np.ndarray]:
-        """Return the sums of squared differences and the numbers of pairs (sample, lag)."""
-        found = structure_function(self.views.values(part))
-        pairs = found["pairs"].values
-        return {"sum": np.where(pairs > 0, found.values, 0) * pairs, "pairs": pairs}
-
-    def averages(self, measured: Measured, weight: np.ndarray) -> dict[str, np.ndarray]:
-        """Return S2 over all pairs of the samples."""
-        found = super().averages(measured, weight)
-        return {"structure_function": found["sum"] / found["pairs"]}
-
-    def scores(self, real: Measured) -> list[Score]:
-        """Return the mean relative difference over the lags."""
-        label = f"structure function of {self.views.title('values')}, |ΔS|/S"
-        return [Score("structure_function", label, _relative, _mean, self.template.attrs["units"])]
-
-    def curves(self, parts: Parts) -> xr.Dataset:
-        """Return structure functions, their ratio and its floor (lag)."""
-        key = "structure_function"
-        real, generated = parts.real[key][0], parts.generated[key][0]
-        low, high = parts.floor(lambda a, b: a[key] / b[key])
-        units = self.template.attrs["units"]
-        columns = {"real": (real, units), "generated": (generated, units), "ratio": (generated / real, "")}
-        columns |= {"floor_low": (low, ""), "floor_high": (high, "")}
-        found = {name: ("lag", values, {"units": unit}) for name, (values, unit) in columns.items()}
-        attrs = {"of": self.views.title("values")}
-        return xr.Dataset(found, coords={"lag": self.template["lag"].variable}, attrs=attrs)
-
-
-def _mean(a: Averages) -> np.ndarray:
-    return a["structure_function"].mean(axis=1)
-
-
-def _relative(a: Averages, b: Averages) -> np.ndarray:
-    return np.abs(a["structure_function"] / b["structure_function"] - 1).mean(axis=1)
